@@ -1,30 +1,10 @@
 #include "hotpath/core/base/check.h"
 
-#include <unistd.h>
-
 #include <csignal>
-#include <cstddef>
 #include <cstdio>
-#include <cstdlib>
-#include <new>
 
+#include "bench/base/heap_counter.h"
 #include "gtest/gtest.h"
-
-namespace {
-
-bool g_allocation_is_fatal = false;
-
-}  // namespace
-
-// One allocation while it is forbidden ends the process without the report that the test waits for. Weak, because
-// ThreadSanitizer's runtime brings strong ones; under it the test still checks the report.
-[[gnu::weak]] void* operator new(size_t size) {
-  if (g_allocation_is_fatal) _exit(1);
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::weak]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::weak]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace hotpath {
 namespace {
@@ -59,7 +39,7 @@ TEST(CheckDeathTest, FailureWithoutAMessageEndsAfterTheExpression) {
 TEST(CheckDeathTest, FailurePrintsWithoutAllocating) {
   EXPECT_DEATH(
       {
-        g_allocation_is_fatal = true;
+        const bench::HeapFailure no_memory;
         HOTPATH_CHECK(1 == 2, "still printed");
       },
       "1 == 2: still printed");

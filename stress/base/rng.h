@@ -35,6 +35,10 @@ class Rng {
   uint64_t state_;
 };
 
+// The calling thread's own, for chaos that nobody passes an Rng to. A Storm seeds it for its threads, so that its seed
+// replays their chaos too; elsewhere it starts from 0.
+inline constinit thread_local Rng thread_rng{0};
+
 }  // namespace hotpath::stress
 
 #endif  // HOTPATH_STRESS_BASE_RNG_H_

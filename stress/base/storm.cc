@@ -1,7 +1,6 @@
 #include "stress/base/storm.h"
 
 #include <charconv>
-#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
@@ -62,6 +61,10 @@ uint64_t SeedFromEnvironment() {
   return Environment("HOTPATH_SEED", drawn);
 }
 
+std::chrono::milliseconds BudgetFromEnvironment() {
+  return std::chrono::milliseconds(Environment("HOTPATH_STRESS_MS", kDefaultBudgetMs));
+}
+
 Storm::Storm() : seed_(SeedFromEnvironment()) {}
 
 void Storm::Crowd(int threads, std::function<void(Rng&)> step) {
@@ -72,7 +75,7 @@ void Storm::MustCollide(std::string what) { must_collide_ = std::move(what); }
 
 uint64_t Storm::Run() {
   std::cout << "[   STORM  ] " << steps_.size() << " threads, HOTPATH_SEED=" << seed_ << std::endl;
-  const std::chrono::milliseconds budget(Environment("HOTPATH_STRESS_MS", kDefaultBudgetMs));
+  const std::chrono::milliseconds budget = BudgetFromEnvironment();
   std::atomic<uint64_t> taken{0};
   Stop stop;
   testing::UnitTest::GetInstance()->listeners().Append(&stop);
@@ -82,6 +85,7 @@ uint64_t Storm::Run() {
     for (size_t i = 0; i < steps_.size(); ++i) {
       threads.emplace_back([&, i] {
         Rng rng(seed_, i);
+        thread_rng = Rng(~seed_, i);
         uint64_t mine = 0;
         start.arrive_and_wait();
         do {

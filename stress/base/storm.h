@@ -2,6 +2,7 @@
 #define HOTPATH_STRESS_BASE_STORM_H_
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -15,6 +16,9 @@ namespace hotpath::stress {
 // machine interleaves them. Fails the running test if the variable is not a number.
 uint64_t SeedFromEnvironment();
 
+// For how long a stress test runs: HOTPATH_STRESS_MS milliseconds, 250 unless set.
+std::chrono::milliseconds BudgetFromEnvironment();
+
 // Threads that start at one barrier and repeat their steps until the budget is spent:
 //
 //   Storm storm;
@@ -23,8 +27,8 @@ uint64_t SeedFromEnvironment();
 //   storm.MustCollide("a reader met a writer");
 //   storm.Run();
 //
-// The budget is HOTPATH_STRESS_MS milliseconds (250 unless set). The seed is printed; HOTPATH_SEED=N replays it. A
-// failed expectation in a step ends the storm early, so that one bug makes one report and not a million.
+// The seed is printed; HOTPATH_SEED=N replays it. A failed expectation in a step ends the storm early, so that one bug
+// makes one report and not a million.
 class Storm {
  public:
   Storm();
