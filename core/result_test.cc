@@ -78,8 +78,8 @@ TEST(CodeTest, EveryValueHasANameAndADescriptionThatEndWithANul) {
     descriptions.insert(CodeDescription(code));
     EXPECT_EQ(CodeName(code) == "unknown", !CodeFromErrno(number).has_value()) << number;
   }
-  EXPECT_EQ(names.size(), 133u);         // 131 errors, OK, unknown
-  EXPECT_EQ(descriptions.size(), 133u);  // likewise
+  EXPECT_EQ(names.size(), 131u + 2u);  // errors, OK, unknown
+  EXPECT_EQ(descriptions.size(), names.size());
 }
 
 // ---- Size and kind.
@@ -335,8 +335,8 @@ TEST(ResultDeathTest, ErrorWithoutACodeIsACheck) {
 class Counted {
  public:
   explicit Counted(int n) : number(n) { Begin(); }
-  Counted(const Counted& other) : number(other.Live().number) { Begin(); }
-  Counted(Counted&& other) : number(std::exchange(other.Live().number, -1)) { Begin(); }
+  Counted(const Counted& other) : Counted(other.Live().number) {}
+  Counted(Counted&& other) : Counted(other.Live().number) { other.number = -1; }
   Counted& operator=(const Counted& other) {
     Fuse();
     Live().number = other.number;

@@ -43,7 +43,7 @@ TEST(ReportTest, EveryNumberIsThereOnOneScreen) {
   for (const char* part :
        {"1,234 predicted (97.9 %), 1,200 values and 34 acks; 1 race-ok; 3 MISMATCH", "12 given (1.0 %): read 5\n",
         "of the given 7 by calls that our kernel lacks: epoll_wait 7\n", "11 skipped (0.9 %): futex 11\n",
-        "1 file of the state before the trace", "40 of the predicted calls", "10,000,000 calls/s",
+        "1 file before the trace; evidence for it: 40 of the predicted calls", "10,000,000 calls/s",
         "p50 100 ns, p99 100 ns, p99.9 100 ns", "0.50 allocations/call"}) {
     EXPECT_TRUE(absl::StrContains(report, part)) << part << "\nis not in\n" << report;
   }
