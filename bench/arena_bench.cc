@@ -20,18 +20,24 @@
 namespace hotpath {
 namespace {
 
-// Sizes as a request's strings and nodes have them: 8 to 256 bytes, small ones more often; 74 on average.
-constexpr std::array<uint32_t, 512> MakeSizes() {
-  std::array<uint32_t, 512> sizes{};
+constexpr size_t kRequestBytes = 512 << 10;  // more than any request takes
+
+using Sizes = std::array<uint32_t, 512>;
+
+// `size_of` of numbers drawn from 1 to 64.
+constexpr Sizes MakeSizes(uint32_t (*size_of)(uint32_t)) {
+  Sizes sizes{};
   uint64_t state = 1;
   for (uint32_t& size : sizes) {
     state = state * 6364136223846793005u + 1442695040888963407u;
-    const auto u = static_cast<uint32_t>(state >> 48) + 1;  // 1 to 65536
-    size = 8 + u / 1024 * (u / 1024) / 17;
+    size = size_of(static_cast<uint32_t>(state >> 58) + 1);
   }
   return sizes;
 }
-constexpr std::array<uint32_t, 512> kSizes = MakeSizes();
+// As a request's strings and nodes have them: small ones more often, 86 bytes on average, 44 KiB together.
+constexpr Sizes kSmallSizes = MakeSizes([](uint32_t u) { return 8 + u * u / 17; });
+// 16 to 1024 bytes, 520 on average: beyond most of what glibc caches for a thread, and beyond the L1 cache.
+constexpr Sizes kWideSizes = MakeSizes([](uint32_t u) { return 16 * u; });
 
 struct Node {
   Node* next;
@@ -60,12 +66,11 @@ class Bump {
 // std::pmr behind the same interface; its buffer holds a whole request, which is its best case.
 class Monotonic {
  public:
-  Monotonic() : memory_(new std::byte[kBytes]), resource_(memory_.get(), kBytes) {}
+  Monotonic() : memory_(new std::byte[kRequestBytes]), resource_(memory_.get(), kRequestBytes) {}
   void* Allocate(size_t bytes, size_t align) { return resource_.allocate(bytes, align); }
   void Reset() { resource_.release(); }
 
  private:
-  static constexpr size_t kBytes = 1 << 17;
   std::unique_ptr<std::byte[]> memory_;
   std::pmr::monotonic_buffer_resource resource_;
 };
@@ -76,11 +81,12 @@ struct FreshMonotonic {
 };
 
 // What requests ask for.
-struct MixedSizes {
-  static constexpr size_t kCount = kSizes.size();
+template <const Sizes& sizes>
+struct Blocks {
+  static constexpr size_t kCount = sizes.size();
   template <class A>
   static void Fill(A& a) {
-    for (const uint32_t size : kSizes) {
+    for (const uint32_t size : sizes) {
       auto* p = static_cast<uint64_t*>(a.Allocate(size, 8));
       *p = size;
       benchmark::DoNotOptimize(p);
@@ -109,7 +115,7 @@ void Count(benchmark::State& state) {
 // may run a third faster, for reasons of the processor's own.
 template <class Work>
 void BM_BareBump(benchmark::State& state) {
-  const auto bump = std::make_unique<Bump>(1 << 17);
+  const auto bump = std::make_unique<Bump>(kRequestBytes);
   Bump* escaped = bump.get();
   benchmark::DoNotOptimize(escaped);
   for (auto _ : state) {
@@ -122,7 +128,7 @@ void BM_BareBump(benchmark::State& state) {
 // Its pointers in registers: what an arena reaches only if all of its uses are inlined into one function.
 template <class Work>
 void BM_BareBumpInRegisters(benchmark::State& state) {
-  Bump bump(1 << 17);
+  Bump bump(kRequestBytes);
   for (auto _ : state) {
     Work::Fill(bump);
     bump.Reset();
@@ -243,7 +249,8 @@ void BM_Malloc(benchmark::State& state) {
   BENCHMARK(BM_PmrPool<work>);             \
   BENCHMARK(BM_Malloc<work>)
 
-REQUEST_ROWS(MixedSizes);
+REQUEST_ROWS(Blocks<kSmallSizes>);
+REQUEST_ROWS(Blocks<kWideSizes>);
 REQUEST_ROWS(Nodes<512>);
 REQUEST_ROWS(Nodes<16>);
 

@@ -15,7 +15,7 @@
 namespace hotpath {
 namespace {
 
-enum class Layout { kAsItComes, kUnlikely, kUnlikelyAndCold };
+enum class Layout : uint8_t { kAsItComes, kUnlikely, kUnlikelyAndCold };
 
 // Some 150 bytes of code.
 [[gnu::always_inline]] inline uint64_t Repair(uint64_t x, uint64_t how) {

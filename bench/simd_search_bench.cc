@@ -116,6 +116,7 @@ void LongestByFlatHashMap(benchmark::State& state) {
 void LongestByBinarySearch(benchmark::State& state) {
   const PathWorkload& w = Workload(state);
   std::vector<std::pair<std::string_view, size_t>> sorted;
+  sorted.reserve(w.rules.size());
   for (size_t i = 0; i < w.rules.size(); ++i) sorted.emplace_back(w.rules[i], i);
   std::sort(sorted.begin(), sorted.end());
   AskAll(state, w, [&](std::string_view path) {

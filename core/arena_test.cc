@@ -537,6 +537,21 @@ TEST(ArenaTest, RewindKeepsBlocksUpToTheLimitAndFreesTheRest) {
   }
 }
 
+TEST(ArenaTest, EmptyFirstBlockCountsAsRetained) {
+  Arena arena({.first_block = 4096, .max_retained = 4096 + 8192 - 8});
+  for (int round = 0; round < 3; ++round) {
+    const ArenaScope scope(arena);
+    EXPECT_NE(arena.Allocate(100), nullptr);
+  }
+  EXPECT_EQ(arena.BytesReserved(), 4096u);
+  {
+    const ArenaScope scope(arena);
+    EXPECT_NE(arena.Allocate(8000), nullptr);
+    EXPECT_EQ(arena.BytesReserved(), 4096u + 8192u);
+  }
+  EXPECT_EQ(arena.BytesReserved(), 4096u) << "both are empty, and together over the limit";
+}
+
 TEST(ArenaTest, OneHugeAllocationIsNotKept) {
   for (bool first : {true, false}) {
     Arena arena;

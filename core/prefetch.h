@@ -56,7 +56,8 @@ class Assignable {
     if (other.projection_) projection_.emplace(*other.projection_);
     return *this;
   }
-  const P& operator*() const noexcept { return *projection_; }
+  // Not of one that was made by default.
+  const P& operator*() const noexcept { return *projection_; }  // NOLINT(bugprone-unchecked-optional-access)
 
  private:
   std::optional<P> projection_;

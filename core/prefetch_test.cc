@@ -12,6 +12,7 @@
 #include <iterator>
 #include <list>
 #include <memory>
+#include <numeric>
 #include <ranges>
 #include <span>
 #include <string>
@@ -40,13 +41,14 @@ struct Logged {
 
 std::vector<Logged> MakeLogged(int n, std::vector<int>& log) {
   std::vector<Logged> elements;
+  elements.reserve(static_cast<size_t>(n));
   for (int i = 0; i < n; ++i) elements.push_back({i, &log});
   return elements;
 }
 
 std::vector<int> Iota(int n) {
-  std::vector<int> v;
-  for (int i = 0; i < n; ++i) v.push_back(i);
+  std::vector<int> v(static_cast<size_t>(n));
+  std::iota(v.begin(), v.end(), 0);
   return v;
 }
 
@@ -155,8 +157,10 @@ TEST(WithPrefetch, TakesMembersAndSmartPointersForProjections) {
   EXPECT_EQ(shared[0].use_count(), 1) << "a prefetch takes no reference";
 }
 
-TEST(WithPrefetch, NullAndDeadPointersAreElementsLikeOthers) {
-  const std::vector<int*> pointers = {nullptr, reinterpret_cast<int*>(uintptr_t{8}), nullptr};
+int g_values[4];
+
+TEST(WithPrefetch, NullPointersAreElementsLikeOthers) {
+  const std::vector<int*> pointers = {nullptr, &g_values[3], nullptr};
   size_t seen = 0;
   for (const int* pointer : WithPrefetch(pointers, 2)) EXPECT_EQ(pointer, pointers[seen++]);
   EXPECT_EQ(seen, 3u);

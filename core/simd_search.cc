@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
-#include <numeric>
+#include <string>
 
 #include "hotpath/core/base/check.h"
 #include "hotpath/core/detail/simd_search_match_inl.h"
@@ -100,12 +100,14 @@ const Kernels* ChooseKernels() noexcept {
     if (wanted != nullptr && SimdLevelName(level) == wanted) return kernels;
   }
   if (wanted != nullptr && *wanted != '\0') {
-    std::fprintf(stderr, "hotpath: HOTPATH_SIMD=%s is not a level of this CPU; using %s. Levels:", wanted,
-                 SimdLevelName(best->level).data());
+    std::string complaint("hotpath: HOTPATH_SIMD=");
+    complaint.append(wanted).append(" is not a level of this CPU; using ").append(SimdLevelName(best->level));
+    complaint.append(". Levels:");
     for (const SimdLevel level : kWorstToBest) {
-      if (KernelsFor(level) != nullptr) std::fprintf(stderr, " %s", SimdLevelName(level).data());
+      if (KernelsFor(level) != nullptr) complaint.append(" ").append(SimdLevelName(level));
     }
-    std::fprintf(stderr, "\n");
+    complaint.append("\n");
+    std::fputs(complaint.c_str(), stderr);
   }
   return best;
 }

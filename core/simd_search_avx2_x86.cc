@@ -33,11 +33,11 @@ inline uint32_t Bits8(__m256i v) noexcept { return static_cast<uint32_t>(_mm256_
 struct Avx2 {
   // Where `needle` is among 4 * kVectors hashes at `low` and as many at `high`: bit 2 * i for low[i], 2 * i + 1 for
   // high[i].
-  template <int kVectors>
+  template <size_t kVectors>
   [[gnu::always_inline]] static uint64_t Equal(const uint64_t* low, const uint64_t* high, __m256i needle) noexcept {
     uint64_t bits = 0;
 #pragma GCC unroll 8
-    for (int i = 0; i < kVectors; ++i) {
+    for (size_t i = 0; i < kVectors; ++i) {
       const __m256i l = _mm256_cmpeq_epi64(Load32(low + 4 * i), needle);
       const __m256i h = _mm256_cmpeq_epi64(Load32(high + 4 * i), needle);
       bits |= uint64_t{Bits32(_mm256_blend_epi32(l, h, 0xaa))} << (8 * i);
@@ -82,31 +82,34 @@ struct Avx2 {
     } else {
       const __m256i lanes =
           _mm256_cmpgt_epi64(_mm256_set1_epi64x(static_cast<long long>(n)), _mm256_set_epi64x(3, 2, 1, 0));
-      const __m256i equal = _mm256_cmpeq_epi64(MaskedLoad64(hashes, lanes), wanted);
-      const uint32_t few = Bits64(_mm256_and_si256(equal, lanes));
+      // The lanes that are not read are zero: zero is found there, at n, which says that it is nowhere.
+      const uint32_t few = Bits64(_mm256_cmpeq_epi64(MaskedLoad64(hashes, lanes), wanted));
       return few == 0 ? n : static_cast<size_t>(std::countr_zero(few));
     }
     return bits == 0 ? n : First(bits, 0, high);
   }
 
   // The lanes whose mask is all ones, zero in the others, which are not touched.
+  // NOLINTBEGIN(bugprone-casting-through-void): what the intrinsics take
   static __m256i MaskedLoad64(const uint64_t* p, __m256i mask) noexcept {
     return _mm256_maskload_epi64(static_cast<const long long*>(static_cast<const void*>(p)), mask);
   }
   static __m256i MaskedLoad32(const char* p, __m256i mask) noexcept {
     return _mm256_maskload_epi32(static_cast<const int*>(static_cast<const void*>(p)), mask);
   }
+  // NOLINTEND(bugprone-casting-through-void)
 
   // The bytes from 32 * kHalf on, up to 32 of those before n, followed by zeros. Paths have all lengths: no branch on
   // it from 4 bytes up. Whole groups of four come by a masked load, the last one to three bytes from the last four.
-  template <int kHalf>
+  template <size_t kHalf>
   [[gnu::always_inline]] static __m256i LoadHalf(const char* p, size_t n) noexcept {
     if (n < 4) [[unlikely]] {
       if (kHalf != 0 || n == 0) return _mm256_setzero_si256();
       const auto byte = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(p[i])) << (8 * i); };
       return _mm256_set_epi32(0, 0, 0, 0, 0, 0, 0, static_cast<int>(byte(0) | byte(n / 2) | byte(n - 1)));
     }
-    const __m256i index = _mm256_add_epi32(_mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0), _mm256_set1_epi32(8 * kHalf));
+    const __m256i index =
+        _mm256_add_epi32(_mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0), _mm256_set1_epi32(static_cast<int>(8 * kHalf)));
     const __m256i groups = _mm256_set1_epi32(static_cast<int>(n < 2 * kBlock ? n / 4 : kBlock / 2));
     const __m256i whole = MaskedLoad32(p + 32 * kHalf, _mm256_cmpgt_epi32(groups, index));
     const uint32_t last = static_cast<uint32_t>(uint64_t{LoadHalfWord(p + n - 4)} >> (32 - 8 * (n % 4)));

@@ -79,6 +79,13 @@ void AtBothEnds(const Guarded& memory, string_view text, F&& f) {
   f(string_view(memory.end() - text.size(), text.size()));
 }
 
+// head0, head1, ...
+std::vector<std::string> Numbered(const std::string& head, size_t count) {
+  std::vector<std::string> all(count);
+  for (size_t i = 0; i < count; ++i) all[i] = head + std::to_string(i);
+  return all;
+}
+
 std::string Name(const Kernels& kernels) { return std::string(SimdLevelName(kernels.level)); }
 
 // ---- Levels ----
@@ -448,8 +455,7 @@ TEST(PathPrefixSet, TheEmptyRuleCoversTheEmptyPathOnly) {
 // The few rules lie in groups of eight; the empty rule is in none.
 TEST(PathPrefixSet, TheEmptyRuleIsNotOneOfTheFew) {
   for (const size_t count : {1, 7, 8, 9, 63, 64, 65}) {
-    std::vector<std::string> own;
-    for (size_t i = 0; i < count; ++i) own.push_back("/" + std::to_string(i));
+    std::vector<std::string> own = Numbered("/", count);
     own.push_back("");
     const PathPrefixSet set(std::vector<string_view>(own.begin(), own.end()));
     EXPECT_EQ(TestAccess::Compiled(set).few.empty(), count > kMaxFew);
@@ -649,8 +655,7 @@ void ExpectMemoryBound(const PathPrefixSet& set, const std::vector<string_view>&
 TEST(PathPrefixSet, ItsMemoryIsBounded) {
   const std::string long_rule(100000, 'x');
   for (const size_t count : {0, 1, 8, 9, 63, 64, 65, 66, 1000}) {
-    std::vector<std::string> own(count);
-    for (size_t i = 0; i < count; ++i) own[i] = "/some/rule/that/is/longer/than/the/head/" + std::to_string(i);
+    const std::vector<std::string> own = Numbered("/some/rule/that/is/longer/than/the/head/", count);
     std::vector<string_view> rules(own.begin(), own.end());
     ExpectMemoryBound(PathPrefixSet(rules), rules);
     rules.push_back(long_rule);
@@ -672,6 +677,7 @@ TEST(PathPrefixSet, TakesAHundredThousandRules) {
   ExpectMemoryBound(set, rules);
 
   std::vector<std::pair<string_view, size_t>> first_of_text;
+  first_of_text.reserve(rules.size());
   for (size_t i = 0; i < rules.size(); ++i) first_of_text.push_back({rules[i], i});
   std::sort(first_of_text.begin(), first_of_text.end());
   for (const Kernels* kernels : TestAccess::AllKernels()) {
@@ -755,8 +761,7 @@ TEST(PathPrefixSet, MatchingAllocatesNothing) {
 
 TEST(PathPrefixSet, CopiesAreIndependentAndMovesLeaveNoRulesBehind) {
   for (const size_t count : {2, 100}) {
-    std::vector<std::string> own;
-    for (size_t i = 0; i < count; ++i) own.push_back("/" + std::to_string(i));
+    std::vector<std::string> own = Numbered("/", count);
     own.push_back("");
     PathPrefixSet set(std::vector<string_view>(own.begin(), own.end()));
     const PathPrefixSet copy = set;
@@ -788,8 +793,7 @@ TEST(PathPrefixSet, KeepsNothingOfTheCallersRules) {
 TEST(PathPrefixSet, AnAllocationThatFailsLeavesNothingBehind) {
   if (!HeapFailure::Works()) GTEST_SKIP() << "allocations cannot be made to fail here";
   for (const size_t count : {3, 100}) {
-    std::vector<std::string> own;
-    for (size_t i = 0; i < count; ++i) own.push_back("/some/rule/" + std::to_string(i));
+    const std::vector<std::string> own = Numbered("/some/rule/", count);
     const std::vector<string_view> rules(own.begin(), own.end());
     int failures = 0;
     for (uint64_t successes = 0;; ++successes) {
@@ -811,6 +815,15 @@ TEST(PathPrefixSet, AnAllocationThatFailsLeavesNothingBehind) {
     }
     EXPECT_GE(failures, 3);
   }
+}
+
+// Neither claims its memory: the first has not got its rules, the second has one text many times.
+TEST(PathPrefixSetDeathTest, TooManyRulesOrBytesAreTheCallersMistake) {
+  const string_view rule = "/rule";
+  EXPECT_DEATH(PathPrefixSet(std::span(&rule, (size_t{1} << 30) + 1)), "more than 2\\^30 rules");
+  const std::string megabyte(1 << 20, 'x');
+  const std::vector<string_view> rules(4096, megabyte);
+  EXPECT_DEATH(PathPrefixSet{std::span(rules)}, "more than 4 GiB of rules");
 }
 
 TEST(NaiveCovers, SaysWhatTheHeaderSays) {

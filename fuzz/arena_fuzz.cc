@@ -146,7 +146,6 @@ class Machine {
             CheckContents();
             arena_.Reset();
             Return({});
-            HOTPATH_CHECK(arena_.BytesReserved() <= max_retained_, "retains more than its limit");
           }
           break;
         case 10: {
@@ -188,6 +187,7 @@ class Machine {
   void Return(const Moment& then) {
     HOTPATH_CHECK(arena_.BytesUsed() == then.used, "a rewind did not take back all, or too much");
     HOTPATH_CHECK(g_due.size() == then.due, "a rewind left destructors out");
+    HOTPATH_CHECK(then.used > 0 || arena_.BytesReserved() <= max_retained_, "retains more than its limit");
     std::erase_if(live_, [&](const auto& block) { return block.second.order >= then.order; });
     live_bytes_ = 0;
     for (const auto& [address, block] : live_) live_bytes_ += block.bytes;

@@ -192,7 +192,7 @@ void Kernel::State::EndTask(Task& task, int wait_status) {
 }
 
 void Kernel::State::EndProcess(Process& process, int wait_status) {
-  process.group_status = wait_status;
+  process.exit_status = wait_status;
   std::vector<std::shared_ptr<Task>> tasks;
   for (const auto& [tid, task] : process.tasks) tasks.push_back(task);
   for (const std::shared_ptr<Task>& task : tasks) EndTask(*task, wait_status);

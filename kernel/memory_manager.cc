@@ -158,12 +158,11 @@ void AddressSpace::Remove(uint64_t start, uint64_t end) {
   search_from_ = std::max(search_from_, std::min(end, abi::kMmapTop));
 }
 
-// How many mappings there would be; splitting one in the middle makes one more.
-uint64_t AddressSpace::PiecesAfterUnmap(uint64_t start, uint64_t end) const {
-  auto it = mappings_.upper_bound(start);
-  if (it == mappings_.begin()) return mappings_.size();
-  --it;
-  return mappings_.size() + (it->first < start && it->second.end > end ? 1 : 0);
+// True if one mapping reaches over both ends: removing [start, end) makes two of it.
+bool AddressSpace::SplitsOne(uint64_t start, uint64_t end) const {
+  const auto it = mappings_.upper_bound(start);
+  if (it == mappings_.begin()) return false;
+  return std::prev(it)->first < start && std::prev(it)->second.end > end;
 }
 
 Result<uint64_t> AddressSpace::Map(uint64_t hint, uint64_t length, int prot, int flags, std::shared_ptr<File> file,
@@ -226,7 +225,7 @@ Result<void> AddressSpace::Unmap(uint64_t address, uint64_t length) {
   if (!Aligned(address) || address > abi::kTaskSize || length > abi::kTaskSize - address) return Code::kEINVAL;
   length = PageUp(length);
   if (length == 0) return Code::kEINVAL;
-  if (PiecesAfterUnmap(address, address + length) > abi::kMaxMappings) return Code::kENOMEM;
+  if (mappings_.size() >= abi::kMaxMappings && SplitsOne(address, address + length)) return Code::kENOMEM;
   Remove(address, address + length);
   return {};
 }

@@ -63,7 +63,7 @@ class AddressSpace {
   void Merge(uint64_t first, uint64_t last);  // joins neighbours that touch [first, last]
   void Split(uint64_t at);                    // makes `at` a boundary
   void Remove(uint64_t start, uint64_t end);
-  uint64_t PiecesAfterUnmap(uint64_t start, uint64_t end) const;
+  bool SplitsOne(uint64_t start, uint64_t end) const;
 
   uint64_t& total_;
   Mappings mappings_;

@@ -177,13 +177,15 @@ void ProcessManager::EndTask(Task& task, int wait_status) {
   Process& process = *task.process;
   const std::shared_ptr<Task> self = tasks_.at(task.tid);
   task.dead = true;
-  process.uid_at_exit = task.creds.ruid;
-  if (task.tid == process.pid) process.leader_status = wait_status;
+  process.last_creds = task.creds;
+  process.last_nice = task.nice;
   tasks_.erase(task.tid);
   process.tasks.erase(task.tid);
   ReleaseVforkParent(task);
   task.wakeup.WakeAll();
-  if (process.tasks.empty()) BecomeZombie(process);
+  if (!process.tasks.empty()) return;
+  if (!process.exit_status.has_value()) process.exit_status = wait_status;
+  BecomeZombie(process);
 }
 
 Process* ProcessManager::ReaperFor(const Process& dying) const {
@@ -305,12 +307,11 @@ Result<ProcessManager::Found> ProcessManager::Wait(Process& parent, Which which,
     if (child.state == Process::State::kZombie) {
       if ((options & abi::kWExited) == 0) return std::nullopt;
       const int status = child.status();
-      const Found found{child.pid, status, CodeOfExit(status), child.uid_at_exit};
+      const Found found{child.pid, status, CodeOfExit(status), child.creds().ruid};
       if (!keep && options_.mutation != Mutation::kWaitDoesNotReap) Release(child);
       return found;
     }
-    const uint32_t uid = child.tasks.begin()->second->creds.ruid;
-    Found found{child.pid, 0, 0, uid};
+    Found found{child.pid, 0, 0, child.creds().ruid};
     if (child.report == Process::Report::kStopped && (options & abi::kWUntraced) != 0) {
       found.status = child.stop_signal << 8 | 0x7f;
       found.code = CLD_STOPPED;
@@ -434,27 +435,22 @@ bool ProcessManager::MaySignal(const Task& sender, const Process& target, int si
   const Credentials& from = sender.creds;
   if (from.euid == 0 || sender.process == &target) return true;
   if (signal == SIGCONT && sender.process->session == target.session) return true;
-  uint32_t real = target.uid_at_exit;
-  uint32_t saved = target.uid_at_exit;
-  if (!target.tasks.empty()) {
-    real = target.tasks.begin()->second->creds.ruid;
-    saved = target.tasks.begin()->second->creds.suid;
-  }
-  return from.euid == real || from.euid == saved || from.ruid == real || from.ruid == saved;
+  const Credentials& to = target.creds();
+  return from.euid == to.ruid || from.euid == to.suid || from.ruid == to.ruid || from.ruid == to.suid;
 }
 
 Result<Rlimit> ProcessManager::Limit(Task& caller, Pid of, int resource, const Rlimit* next) {
-  if (resource < 0 || resource >= abi::kRlimits) return Code::kEINVAL;
   Process* const process = of == 0 ? caller.process : FindByAnyId(of);
-  if (process == nullptr || process->tasks.empty()) return Code::kESRCH;
+  if (process == nullptr) return Code::kESRCH;
   const Credentials& own = caller.creds;
   const bool privileged = own.euid == 0;
   if (process != caller.process && !privileged) {
-    const Credentials& other = process->tasks.begin()->second->creds;
+    const Credentials& other = process->creds();
     const bool same = own.ruid == other.ruid && own.ruid == other.euid && own.ruid == other.suid &&
                       own.rgid == other.rgid && own.rgid == other.egid && own.rgid == other.sgid;
     if (!same) return Code::kEPERM;
   }
+  if (resource < 0 || resource >= abi::kRlimits) return Code::kEINVAL;
   Rlimit& limit = process->limits[static_cast<size_t>(resource)];
   const Rlimit previous = limit;
   if (next != nullptr) {
@@ -468,20 +464,23 @@ Result<Rlimit> ProcessManager::Limit(Task& caller, Pid of, int resource, const R
 
 Result<int> ProcessManager::GetNice(const Task& caller, Pid of) const {
   if (of == 0) return caller.nice;
-  const auto it = tasks_.find(of);
-  if (it == tasks_.end()) return Code::kESRCH;
-  return it->second->nice;
+  if (const auto it = tasks_.find(of); it != tasks_.end()) return it->second->nice;
+  const Process* const process = FindProcess(of);
+  if (process == nullptr) return Code::kESRCH;
+  return process->last_nice;
 }
 
 Result<void> ProcessManager::SetNice(const Task& caller, Pid of, int nice) {
   const auto it = tasks_.find(of == 0 ? caller.tid : of);
-  if (it == tasks_.end()) return Code::kESRCH;
-  Task& task = *it->second;
+  Process* const zombie = it == tasks_.end() ? FindProcess(of) : nullptr;
+  if (it == tasks_.end() && zombie == nullptr) return Code::kESRCH;
+  int& value = zombie == nullptr ? it->second->nice : zombie->last_nice;
+  const Credentials& creds = zombie == nullptr ? it->second->creds : zombie->last_creds;
   nice = std::clamp(nice, -20, 19);
   const bool privileged = caller.creds.euid == 0;
-  if (!privileged && task.creds.ruid != caller.creds.euid && task.creds.euid != caller.creds.euid) return Code::kEPERM;
-  if (nice < task.nice && !privileged) return Code::kEACCES;
-  task.nice = nice;
+  if (!privileged && creds.ruid != caller.creds.euid && creds.euid != caller.creds.euid) return Code::kEPERM;
+  if (nice < value && !privileged) return Code::kEACCES;
+  value = nice;
   return {};
 }
 

@@ -47,17 +47,19 @@ struct Process {
   int exit_signal = kSigChld;  // sent to the parent
   bool has_execed = false;
   bool is_subreaper = false;
-  int leader_status = 0;            // wait status of the leader's own exit
-  std::optional<int> group_status;  // of exit_group or a fatal signal: it wins
+  // The wait status: of exit_group(2) or a fatal signal, otherwise of the last task to exit. Empty while some run.
+  std::optional<int> exit_status;
   std::array<Rlimit, abi::kRlimits> limits;
   absl::btree_map<Pid, std::shared_ptr<Task>> tasks;
   std::map<uint64_t, Process*> children;    // in order of birth or adoption, which is the order wait(2) looks in
   std::map<uint64_t, Process*> reportable;  // those that have something to report
   uint64_t order = 0;                       // key in the parent's maps
-  uint32_t uid_at_exit = 0;
+  Credentials last_creds;                   // of the task that exited last: a zombie still has an owner and a priority
+  int last_nice = 0;
   WaitQueue child_event;
 
-  int status() const { return group_status.value_or(leader_status); }
+  int status() const { return exit_status.value_or(0); }
+  const Credentials& creds() const { return tasks.empty() ? last_creds : tasks.begin()->second->creds; }
 };
 
 // Owns     tasks and processes, parents, groups, sessions, states, exit statuses, credentials, priorities, limits.

@@ -39,7 +39,8 @@ inline void Poison([[maybe_unused]] const void* begin, [[maybe_unused]] size_t b
 #endif
 }
 
-// Whoever holds these bytes may touch them. Memory goes back to the heap unpoisoned.
+// Whoever holds these bytes may touch them. Memory goes back to the heap unpoisoned: whoever replaced operator delete
+// may hand it out again without AddressSanitizer knowing.
 inline void Unpoison([[maybe_unused]] const void* begin, [[maybe_unused]] size_t bytes) noexcept {
 #if HOTPATH_ASAN
   __asan_unpoison_memory_region(begin, bytes);

@@ -52,7 +52,7 @@ struct Depth {
   uint64_t thorough;            // then so many of each search, before a mutant is said to survive
 };
 const Depth kEveryCommit{100'000, 100'000, 50'000, 800'000, 2, {300, 5'000}, 20'000};
-const Depth kNightly{5'000'000, 2'000'000, 1'000'000, 200'000'000, 3, {300, 5'000, 100'000}, 500'000};
+const Depth kNightly{5'000'000, 2'000'000, 1'000'000, 40'000'000, 3, {300, 5'000, 100'000}, 500'000};
 
 constexpr uint64_t kFindSites = 3'000;  // random schedules that reach what a model reaches
 constexpr unsigned kSecondsPerSchedule = 60;
@@ -97,16 +97,7 @@ class Runner {
         mutate_only_(absl::GetFlag(FLAGS_mutate_only) || !absl::GetFlag(FLAGS_explain).empty()) {}
 
   int Run() {
-    const std::string path = absl::GetFlag(FLAGS_survivors);
-    std::ifstream file(path);
-    if (!file) {
-      std::cerr << path << ": cannot be read; run from the root of the repository or use --survivors\n";
-      return 2;
-    }
-    if (const std::string error = survivors_.Read(file); !error.empty()) {
-      std::cerr << path << ":" << error << "\n";
-      return 2;
-    }
+    if (absl::GetFlag(FLAGS_mutate) && !ReadSurvivors(absl::GetFlag(FLAGS_survivors))) return 2;
     if (!SelectModels()) return 2;
     if (!json_) std::cout << name_ << "\n";
     for (const size_t model : selected_) CheckModel(model);
@@ -119,6 +110,17 @@ class Runner {
   }
 
  private:
+  bool ReadSurvivors(const std::string& path) {
+    std::ifstream file(path);
+    if (!file) {
+      std::cerr << path << ": cannot be read; run from the root of the repository or use --survivors\n";
+      return false;
+    }
+    const std::string error = survivors_.Read(file);
+    if (!error.empty()) std::cerr << path << ":" << error << "\n";
+    return error.empty();
+  }
+
   bool SelectModels() {
     const std::string only = absl::GetFlag(FLAGS_model);
     for (size_t i = 0; i < models_.size(); ++i) {
@@ -202,6 +204,7 @@ class Runner {
     std::sort(models.begin(), models.end(),
               [&](size_t a, size_t b) { return std::pair(kills_[b], a) < std::pair(kills_[a], b); });
     std::vector<Job> tries;
+    tries.reserve(depth_.quick.size() + 2);
     for (const uint64_t schedules : depth_.quick) tries.push_back({0, Search::kRandom, schedules});
     if (thoroughly) {
       tries.push_back({0, Search::kBound, depth_.thorough, depth_.context_bound});

@@ -1,7 +1,10 @@
 #include "models/base/relacy_sync.h"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <set>
 #include <stdexcept>

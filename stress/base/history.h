@@ -78,16 +78,19 @@ void ExpectLinearizable(const RoundOptions& options, Make make, Step step) {
   const uint64_t seed = SeedFromEnvironment();
   const auto deadline = std::chrono::steady_clock::now() + BudgetFromEnvironment();
   std::cout << "[ HISTORY  ] " << options.threads << " threads, " << HistoryClock::Get().Describe()
-            << ", HOTPATH_SEED=" << seed << std::endl;
+            << ", HOTPATH_SEED=" << seed << '\n'
+            << std::flush;
   bool overlapped = false;
   uint64_t round = 0;
   do {
     auto object = make();
     std::vector<Recorder<Spec>> recorders;
+    recorders.reserve(options.threads);
     for (uint32_t i = 0; i < options.threads; ++i) recorders.emplace_back(i, options.operations);
     {
       std::latch start(options.threads);
       std::vector<std::jthread> threads;
+      threads.reserve(options.threads);
       for (uint32_t i = 0; i < options.threads; ++i) {
         threads.emplace_back([&, i] {
           Rng rng(seed, round * options.threads + i);

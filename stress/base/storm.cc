@@ -67,14 +67,14 @@ std::chrono::milliseconds BudgetFromEnvironment() {
 
 Storm::Storm() : seed_(SeedFromEnvironment()) {}
 
-void Storm::Crowd(int threads, std::function<void(Rng&)> step) {
-  for (int i = 0; i < threads; ++i) steps_.push_back(step);
+void Storm::Crowd(int threads, const std::function<void(Rng&)>& step) {
+  steps_.insert(steps_.end(), static_cast<size_t>(threads), step);
 }
 
 void Storm::MustCollide(std::string what) { must_collide_ = std::move(what); }
 
 uint64_t Storm::Run() {
-  std::cout << "[   STORM  ] " << steps_.size() << " threads, HOTPATH_SEED=" << seed_ << std::endl;
+  std::cout << "[   STORM  ] " << steps_.size() << " threads, HOTPATH_SEED=" << seed_ << '\n' << std::flush;
   const std::chrono::milliseconds budget = BudgetFromEnvironment();
   std::atomic<uint64_t> taken{0};
   Stop stop;
@@ -82,6 +82,7 @@ uint64_t Storm::Run() {
   {
     std::latch start(static_cast<std::ptrdiff_t>(steps_.size()) + 1);
     std::vector<std::jthread> threads;
+    threads.reserve(steps_.size());
     for (size_t i = 0; i < steps_.size(); ++i) {
       threads.emplace_back([&, i] {
         Rng rng(seed_, i);

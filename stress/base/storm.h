@@ -36,7 +36,7 @@ class Storm {
   Storm& operator=(const Storm&) = delete;
 
   // `threads` more threads repeat step(rng); each has an Rng of its own. A thread's first step always runs.
-  void Crowd(int threads, std::function<void(Rng&)> step);
+  void Crowd(int threads, const std::function<void(Rng&)>& step);
 
   // The run fails unless Collided() is called at least once: threads that never met have tested nothing. `what` says
   // in words what should have happened.

@@ -362,6 +362,10 @@ void FileTree::ShowStat(Inode* inode, const ShownStat& stat) {
   };
   if (stat.mode) {
     const uint32_t format = *stat.mode & S_IFMT, permissions = *stat.mode & 07777;
+    if (inode->mode_unknown_since) {
+      modes_after_[*inode->mode_unknown_since] = permissions;
+      inode->mode_unknown_since.reset();
+    }
     if (inode->format == 0) {
       inode->format = format;
       ++discoveries_;

@@ -36,6 +36,10 @@ struct Inode {
   int64_t written_end = 0;   // the furthest byte written
   int64_t link_changes = 0;  // names (of a directory: subdirectories) added less removed
   bool executed = false;
+  // What a process without privileges was allowed (rwx as in S_IRWXO; `owned`: did what only an owner may) or refused.
+  uint32_t needed = 0, denied = 0;
+  bool owned = false;
+  std::optional<size_t> mode_unknown_since;  // record of a setxattr, which may have changed the permissions
 
   std::string target;           // of a symbolic link; empty until shown or invented
   int64_t target_length = -1;   // -1 until shown
@@ -111,6 +115,8 @@ class FileTree {
   void InventEntries(std::set<const Inode*>& unexplained);
 
   const std::vector<std::unique_ptr<Inode>>& inodes() const { return inodes_; }
+  // By record of a setxattr: the permissions that the next stat of the same file showed.
+  const std::map<size_t, uint32_t>& modes_after() const { return modes_after_; }
   size_t discoveries() const { return discoveries_; }  // how many facts about the original state were shown so far
 
  private:
@@ -138,6 +144,7 @@ class FileTree {
   std::map<Inode*, std::set<std::string>> removed_;  // original names removed so far
   std::set<std::string> absent_;                     // paths that led nowhere, for discoveries()
   std::vector<Listing> listings_;
+  std::map<size_t, uint32_t> modes_after_;
   size_t discoveries_ = 0;
 };
 

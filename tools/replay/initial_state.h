@@ -37,6 +37,8 @@ struct InheritedDescriptor {
 struct RootTask {
   int32_t pid = 0;
   std::string cwd = "/";
+  // Recorded ids; 0 where they were not shown.
+  int32_t parent = 0, group = 0, session = 0;
   kernel::Credentials credentials;
   uint32_t umask = 022;
   uint64_t signal_mask = 0;
@@ -59,7 +61,9 @@ struct InitialState {
     bool synthetic = false;        // about /proc, /sys or /dev: the answer is the machine's, not the file system's
     bool unknown_listing = false;  // a directory whose names the trace does not show
     bool pipe = false;             // works on a pipe
+    bool external = false;         // of these, one whose other end is outside the trace
     bool opaque = false;           // works on a socket, or on a descriptor without a file
+    int32_t mode_after = -1;       // of a setxattr: the permissions that the file then had; -1: not shown
     std::string stands_for;        // the path of the file that /proc/self/fd/N named
   };
 

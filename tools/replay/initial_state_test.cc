@@ -472,6 +472,97 @@ TEST(InitialStateTest, AnArgumentThatCannotBeUnderstoodIsNamedWithItsLine) {
   EXPECT_EQ(state.status().message(), "test.strace:2: dup2: argument 1 is not an integer");
 }
 
+TEST(InitialStateTest, ParentGroupAndSessionAreThoseOfTheRootUntilATaskLeavesThem) {
+  const InitialState state = Infer(Parsed(R"(
+7 fork() = 8
+8 getppid() = 7
+8 getpgrp() = 5
+8 setsid() = 8
+8 getpgrp() = 8
+8 getsid(0) = 8
+7 getsid(0) = 4
+7 getppid() = 6
+)"));
+  const RootTask& root = state.roots.at(0);
+  EXPECT_EQ(root.parent, 6);
+  EXPECT_EQ(root.group, 5);
+  EXPECT_EQ(root.session, 4);
+}
+
+TEST(InitialStateTest, TheTwoEndsOfAPipeInReverseAreNoGap) {
+  const InitialState state = Infer(Parsed("7 pipe([4, 3]) = 0\n"));
+  EXPECT_EQ(FindFd(state, 3), nullptr);
+}
+
+TEST(InitialStateTest, ADescriptorThatAnUnknownCallMadeWasNotInherited) {
+  const InitialState state = Infer(Parsed(R"(
+7 openat(AT_FDCWD, "/a", O_RDONLY) = 3
+7 close(3) = 0
+7 perf_event_open({type=PERF_TYPE_HARDWARE}, 0, -1, -1, 0) = 3
+7 read(3, ""..., 8) = 8
+)"));
+  EXPECT_EQ(FindFd(state, 3), nullptr);
+  EXPECT_TRUE(state.notes[3].opaque);
+}
+
+// ---- Permissions of a user who is not root ----
+
+TEST(InitialStateTest, AUserOwnsWhatOnlyAnOwnerCouldHaveUsed) {
+  const InitialState state = Infer(Parsed(R"(
+7 geteuid() = 1000
+7 openat(AT_FDCWD, "/home/me/read", O_RDONLY) = 3
+7 openat(AT_FDCWD, "/home/me/written", O_WRONLY) = 4
+7 mkdir("/home/me/new", 0777) = 0
+7 stat("/home/me/private", {st_mode=S_IFREG|0600, st_size=1, ...}) = 0
+7 openat(AT_FDCWD, "/home/me/private", O_RDONLY) = 5
+7 chmod("/srv/mine", 0644) = 0
+)"));
+  EXPECT_EQ(Node(state, "/home/me/read").uid, 0u);
+  EXPECT_EQ(Node(state, "/home/me/written").uid, 1000u);
+  EXPECT_EQ(Node(state, "/home/me").uid, 1000u) << "something was made in it";
+  EXPECT_EQ(Node(state, "/home").uid, 0u);
+  EXPECT_EQ(Node(state, "/home/me/private").uid, 1000u);
+  EXPECT_EQ(Node(state, "/srv/mine").uid, 1000u);
+}
+
+TEST(InitialStateTest, ARefusalClosesTheFirstDirectoryThatNobodyHasPassed) {
+  const InitialState state = Infer(Parsed(R"(
+7 geteuid() = 1000
+7 stat("/root/.cargo/bin/cat", 0x7ffd) = -1 EACCES (Permission denied)
+7 openat(AT_FDCWD, "/etc/shadow", O_RDONLY) = -1 EACCES (Permission denied)
+7 openat(AT_FDCWD, "/etc/passwd", O_RDONLY) = 3
+7 access("/etc/passwd", W_OK) = -1 EACCES (Permission denied)
+)"));
+  EXPECT_EQ(Node(state, "/root").mode, S_IFDIR | 0700u);
+  EXPECT_EQ(Node(state, "/etc").mode, S_IFDIR | 0755u);
+  EXPECT_EQ(Node(state, "/etc/shadow").mode & 4, 0u);
+  EXPECT_EQ(Node(state, "/etc/passwd").mode & 6, 4u);
+}
+
+// ---- What a call stands for ----
+
+TEST(InitialStateTest, ThePathBehindADescriptorInProcIsKnown) {
+  const InitialState state = Infer(Parsed(R"(
+7 openat(AT_FDCWD, "/d", O_RDONLY|O_PATH) = 5
+7 chmod("/proc/self/fd/5", 0755) = 0
+)"));
+  EXPECT_EQ(state.notes[1].stands_for, "/d");
+  EXPECT_TRUE(state.notes[1].synthetic);
+}
+
+TEST(InitialStateTest, ThePermissionsAfterAnAccessControlListAreThoseOfTheNextStat) {
+  const InitialState state = Infer(Parsed(R"(
+7 mkdir("/d", 0700) = 0
+7 setxattr("/d", ""..., ""..., 28, 0) = 0
+7 stat("/d", {st_mode=S_IFDIR|0755, ...}) = 0
+7 setxattr("/d", ""..., ""..., 28, 0) = 0
+7 chmod("/d", 0711) = 0
+7 stat("/d", {st_mode=S_IFDIR|0711, ...}) = 0
+)"));
+  EXPECT_EQ(state.notes[1].mode_after, 0755);
+  EXPECT_EQ(state.notes[3].mode_after, -1);
+}
+
 // ---- Explaining ----
 
 TEST(InitialStateTest, TheRecordedHistoryOfADescriptorCanBeTold) {

@@ -91,20 +91,18 @@ void Fields::Fail(size_t i, absl::string_view wanted) {
       absl::StrCat(trace_.file, ":", record_.line, ": ", record_.name, ": argument ", i + 1, " is not ", wanted));
 }
 
-const Arg* Fields::At(size_t i) {
-  if (i < record_.args.size()) return &record_.args[i];
+const Arg& Fields::At(size_t i) {
+  static const auto* const kMissing = new Arg;
+  if (i < record_.args.size()) return record_.args[i];
   Fail(i, "there");
-  return nullptr;
+  return *kMissing;
 }
 
 int64_t Fields::Int(size_t i) {
-  const Arg* arg = At(i);
-  if (arg == nullptr) return 0;
-  if (arg->kind != Arg::Kind::kInteger) {
-    Fail(i, "an integer");
-    return 0;
-  }
-  return arg->number;
+  const Arg& arg = At(i);
+  if (arg.kind == Arg::Kind::kInteger) return arg.number;
+  Fail(i, "an integer");
+  return 0;
 }
 
 int64_t Fields::IntOr(size_t i, int64_t otherwise) const {
@@ -117,13 +115,10 @@ bool Fields::IsNull(size_t i) const {
 }
 
 const std::string& Fields::Path(size_t i) {
-  const Arg* arg = At(i);
-  if (arg == nullptr) return EmptyString();
-  if (arg->kind != Arg::Kind::kString) {
-    Fail(i, "a path");
-    return EmptyString();
-  }
-  return arg->text;
+  const Arg& arg = At(i);
+  if (arg.kind == Arg::Kind::kString) return arg.text;
+  Fail(i, "a path");
+  return EmptyString();
 }
 
 FdNote Fields::Note(size_t i) const {
@@ -140,24 +135,18 @@ FdNote Fields::ResultNote() const {
 bool Fields::IsStruct(size_t i) const { return i < record_.args.size() && record_.args[i].kind == Arg::Kind::kStruct; }
 
 const std::vector<Arg>& Fields::Items(size_t i) {
-  const Arg* arg = At(i);
-  if (arg == nullptr) return NoItems();
-  if (arg->kind != Arg::Kind::kArray) {
-    Fail(i, "an array");
-    return NoItems();
-  }
-  return arg->items;
+  const Arg& arg = At(i);
+  if (arg.kind == Arg::Kind::kArray) return arg.items;
+  Fail(i, "an array");
+  return NoItems();
 }
 
 int64_t Fields::Field(size_t i, absl::string_view name) {
-  const Arg* arg = At(i);
-  if (arg == nullptr) return 0;
-  const Arg* field = arg->kind == Arg::Kind::kStruct ? arg->Find(std::string_view(name.data(), name.size())) : nullptr;
-  if (field == nullptr || field->kind != Arg::Kind::kInteger) {
-    Fail(i, absl::StrCat("a struct with an integer ", name));
-    return 0;
-  }
-  return field->number;
+  const Arg& arg = At(i);
+  const Arg* field = arg.kind == Arg::Kind::kStruct ? arg.Find(std::string_view(name.data(), name.size())) : nullptr;
+  if (field != nullptr && field->kind == Arg::Kind::kInteger) return field->number;
+  Fail(i, absl::StrCat("a struct with an integer ", name));
+  return 0;
 }
 
 int64_t Fields::FieldOr(size_t i, absl::string_view name, int64_t otherwise) const {
@@ -168,13 +157,12 @@ int64_t Fields::FieldOr(size_t i, absl::string_view name, int64_t otherwise) con
 
 ShownStat Fields::Stat(size_t i) {
   ShownStat out;
-  const Arg* arg = At(i);
-  if (arg == nullptr) return out;
-  if (arg->kind != Arg::Kind::kStruct) {
+  const Arg& arg = At(i);
+  if (arg.kind != Arg::Kind::kStruct) {
     Fail(i, "a stat structure");
     return out;
   }
-  for (const Arg& field : arg->items) {
+  for (const Arg& field : arg.items) {
     absl::string_view name = field.name;
     if (!absl::ConsumePrefix(&name, "st_") && !absl::ConsumePrefix(&name, "stx_")) continue;
     if (name == "dev") {
@@ -202,10 +190,9 @@ ShownStat Fields::Stat(size_t i) {
 
 ShownDirents Fields::Dirents(size_t i) {
   ShownDirents out;
-  const Arg* arg = At(i);
-  if (arg == nullptr) return out;
-  if (arg->kind != Arg::Kind::kArray) {  // 0x55d0 /* 8 entries */
-    absl::string_view text = arg->text;
+  const Arg& arg = At(i);
+  if (arg.kind != Arg::Kind::kArray) {  // 0x55d0 /* 8 entries */
+    absl::string_view text = arg.text;
     const size_t open = text.find("/* ");
     if (open != absl::string_view::npos) {
       text = text.substr(open + 3);
@@ -219,7 +206,7 @@ ShownDirents Fields::Dirents(size_t i) {
     return out;
   }
   out.named = true;
-  for (const Arg& item : arg->items) {
+  for (const Arg& item : arg.items) {
     const Arg* name = item.Find("d_name");
     if (name == nullptr || name->kind != Arg::Kind::kString || name->truncated) {
       Fail(i, "a complete list of directory entries");
@@ -236,24 +223,24 @@ ShownDirents Fields::Dirents(size_t i) {
 }
 
 std::optional<uint64_t> Fields::SignalSet(size_t i) {
-  const Arg* arg = At(i);
-  if (arg == nullptr || arg->kind == Arg::Kind::kInteger || arg->kind == Arg::Kind::kElided) return std::nullopt;
-  if (arg->kind != Arg::Kind::kArray) {
+  const Arg& arg = At(i);
+  if (arg.kind == Arg::Kind::kInteger || arg.kind == Arg::Kind::kElided) return std::nullopt;
+  if (arg.kind != Arg::Kind::kArray) {
     Fail(i, "a signal set");
     return std::nullopt;
   }
-  const std::optional<uint64_t> set = SignalSetOf(*arg);
+  const std::optional<uint64_t> set = SignalSetOf(arg);
   if (!set) Fail(i, "a set of known signals");
   return set;
 }
 
 std::optional<ShownAction> Fields::Action(size_t i) {
-  const Arg* arg = At(i);
-  if (arg == nullptr || arg->kind == Arg::Kind::kInteger || arg->kind == Arg::Kind::kElided) return std::nullopt;
-  const Arg* handler = arg->Find("sa_handler");
-  const Arg* flags = arg->Find("sa_flags");
-  const Arg* mask = arg->Find("sa_mask");
-  if (arg->kind != Arg::Kind::kStruct || handler == nullptr || flags == nullptr || mask == nullptr ||
+  const Arg& arg = At(i);
+  if (arg.kind == Arg::Kind::kInteger || arg.kind == Arg::Kind::kElided) return std::nullopt;
+  const Arg* handler = arg.Find("sa_handler");
+  const Arg* flags = arg.Find("sa_flags");
+  const Arg* mask = arg.Find("sa_mask");
+  if (arg.kind != Arg::Kind::kStruct || handler == nullptr || flags == nullptr || mask == nullptr ||
       mask->kind != Arg::Kind::kArray) {
     Fail(i, "a signal action");
     return std::nullopt;
@@ -268,9 +255,9 @@ std::optional<ShownAction> Fields::Action(size_t i) {
 }
 
 std::optional<int> Fields::WaitStatus(size_t i) {
-  const Arg* arg = At(i);
-  if (arg == nullptr || arg->kind == Arg::Kind::kInteger || arg->kind == Arg::Kind::kElided) return std::nullopt;
-  const Arg* inner = arg;  // [{WIFEXITED(s) && WEXITSTATUS(s) == 7}]
+  const Arg& arg = At(i);
+  if (arg.kind == Arg::Kind::kInteger || arg.kind == Arg::Kind::kElided) return std::nullopt;
+  const Arg* inner = &arg;  // [{WIFEXITED(s) && WEXITSTATUS(s) == 7}]
   while (inner->kind != Arg::Kind::kCall && !inner->items.empty()) inner = &inner->items[0];
   if (inner->kind != Arg::Kind::kCall) {
     Fail(i, "a wait status");
@@ -280,10 +267,10 @@ std::optional<int> Fields::WaitStatus(size_t i) {
 }
 
 int64_t Fields::VectorLength(size_t i) {
-  const Arg* vector = At(i);
-  if (vector == nullptr || vector->kind != Arg::Kind::kArray || vector->truncated) return -1;
+  const Arg& vector = At(i);
+  if (vector.kind != Arg::Kind::kArray || vector.truncated) return -1;
   int64_t total = 0;
-  for (const Arg& item : vector->items) {
+  for (const Arg& item : vector.items) {
     const Arg* length = item.Find("iov_len");
     if (length == nullptr) return -1;
     total += length->number;
@@ -292,9 +279,8 @@ int64_t Fields::VectorLength(size_t i) {
 }
 
 int Fields::SignalNumber(size_t i) {
-  const Arg* arg = At(i);
-  if (arg == nullptr) return 0;
-  if (arg->kind == Arg::Kind::kInteger && arg->number >= 0) return static_cast<int>(arg->number);
+  const Arg& arg = At(i);
+  if (arg.kind == Arg::Kind::kInteger && arg.number >= 0) return static_cast<int>(arg.number);
   Fail(i, "a signal");
   return 0;
 }

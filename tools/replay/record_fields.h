@@ -54,7 +54,7 @@ class Fields {
 
   const Record& record() const { return record_; }
   size_t size() const { return record_.args.size(); }
-  const Arg* At(size_t i);  // null, and an error, if there is no such argument
+  const Arg& At(size_t i);  // an elided one, and an error, if there is no such argument
   int64_t Int(size_t i);
   int64_t IntOr(size_t i, int64_t otherwise) const;  // `otherwise` if absent, elided or not an integer
   uint64_t Unsigned(size_t i) { return static_cast<uint64_t>(Int(i)); }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -26,7 +27,7 @@ uint64_t PageUp(uint64_t n) { return (n + kPage - 1) / kPage * kPage; }
 // sun_path of a unix address that names a file.
 const std::string* SocketPath(Fields& f, size_t argument) {
   if (!f.IsStruct(argument)) return nullptr;
-  const Arg* path = f.At(argument)->Find("sun_path");
+  const Arg* path = f.At(argument).Find("sun_path");
   return path != nullptr && path->kind == Arg::Kind::kString && !path->text.empty() ? &path->text : nullptr;
 }
 
@@ -130,6 +131,9 @@ const std::map<std::string, RecordedWorld::Handler, std::less<>>& RecordedWorld:
       {"listxattr", &W::OnPathUse},
       {"llistxattr", &W::OnPathUse},
       {"chroot", &W::OnPathUse},
+      {"setxattr", &W::OnSetXattr},
+      {"lsetxattr", &W::OnSetXattr},
+      {"fsetxattr", &W::OnSetXattr},
       {"getdents64", &W::OnGetdents},
       {"chdir", &W::OnChdir},
       {"fchdir", &W::OnChdir},
@@ -163,6 +167,12 @@ const std::map<std::string, RecordedWorld::Handler, std::less<>>& RecordedWorld:
       {"setresgid", &W::OnSetId},
       {"setreuid", &W::OnSetId},
       {"setregid", &W::OnSetId},
+      {"getppid", &W::OnGetGroup},
+      {"getpgrp", &W::OnGetGroup},
+      {"getpgid", &W::OnGetGroup},
+      {"getsid", &W::OnGetGroup},
+      {"setpgid", &W::OnSetGroup},
+      {"setsid", &W::OnSetGroup},
       {"fsync", &W::OnFdUse},
       {"fdatasync", &W::OnFdUse},
       {"fadvise64", &W::OnFdUse},
@@ -181,6 +191,8 @@ const std::map<std::string, RecordedWorld::Handler, std::less<>>& RecordedWorld:
       {"shutdown", &W::OnFdUse},
       {"poll", &W::OnPoll},
       {"ppoll", &W::OnPoll},
+      {"select", &W::OnSelect},
+      {"pselect6", &W::OnSelect},
       {"epoll_ctl", &W::OnFdUse},
       {"epoll_wait", &W::OnFdUse},
       {"epoll_pwait", &W::OnFdUse},
@@ -212,6 +224,8 @@ void RecordedWorld::OnOpen(Fields& f, Task& t) {
   Inode* base = Base(f, t, dirfd);
   SeePath(t, path);
   const bool synthetic = IsSynthetic(Spell(f, t, dirfd, path));
+  const int64_t access = flags & O_ACCMODE;
+  const uint32_t wanted = (access == O_RDONLY ? 4u : access == O_WRONLY ? 2u : 6u) | (flags & O_TRUNC ? 2u : 0u);
   if (f.record().err != 0) {
     if (synthetic) MarkSynthetic();
     if (f.record().err == ENOTDIR && (flags & O_DIRECTORY) && tree_.Find(base, path, follow).directory != nullptr) {
@@ -219,17 +233,18 @@ void RecordedWorld::OnOpen(Fields& f, Task& t) {
     } else if (f.record().err == ENOENT && (flags & O_CREAT)) {
       tree_.Absent(base, absl::string_view(path).substr(0, path.find_last_of('/') + 1), true);
     } else {
-      Failed(f, base, path, follow);
+      Failed(f, t, base, path, follow, wanted);
     }
     return;
   }
   const FdNote note = f.ResultNote();
-  const std::string resolved = note.deleted ? "" : note.path;
+  const std::string resolved = note.deleted || synthetic ? "" : note.path;  // /proc/self is no link that stays
   auto file = std::make_shared<OpenFile>();
   file->text = note.present ? note.text : path;
   file->flags = static_cast<int>(flags);
   if ((flags & O_TMPFILE) == O_TMPFILE) {
-    tree_.Exists(base, path, true, S_IFDIR);
+    Changed(t, tree_.Exists(base, path, true, S_IFDIR));
+    file->anonymous = true;
   } else if (flags & O_CREAT) {
     const size_t slash = path.find_last_of('/');
     if (!resolved.empty() && slash != std::string::npos && slash > 0) {
@@ -243,12 +258,14 @@ void RecordedWorld::OnOpen(Fields& f, Task& t) {
                knowledge_.files.existed.contains(JoinPath(tree_.CurrentPath(place.directory), place.name))) {
       file->inode = tree_.Exists(base, path, follow, S_IFREG);
     } else {
+      Changed(t, place.directory);
       file->inode = tree_.Create(place, S_IFREG, static_cast<uint32_t>(mode) & ~UmaskOf(t) & 07777);
     }
   } else {
     const uint32_t format = flags & O_DIRECTORY ? S_IFDIR : note.rdev ? S_IFCHR : 0;
     file->inode = tree_.Exists(base, path, follow, format, resolved);
   }
+  if (!(flags & O_PATH)) Allowed(t, file->inode, wanted);
   if (file->inode != nullptr) {
     if (note.rdev) {
       ShownStat stat;
@@ -320,7 +337,14 @@ void RecordedWorld::OnFcntl(Fields& f, Task& t) {
   }
 }
 
-void RecordedWorld::OnIoctl(Fields& f, Task& t) { Use(f, t, 0); }
+void RecordedWorld::OnIoctl(Fields& f, Task& t) {
+  std::shared_ptr<OpenFile> used = Use(f, t, 0);
+  if (used != nullptr && used->synthetic) MarkSynthetic();
+  if (f.record().err != 0 || f.Unsigned(1) != TIOCGPTPEER) return;
+  std::shared_ptr<OpenFile> file = AnonymousFile(f.ResultNote(), "terminal");
+  file->anonymous = true;
+  Allocate(t, f, f.record().result, 0, (f.Int(2) & O_CLOEXEC) != 0, std::move(file));
+}
 
 void RecordedWorld::OnPipe(Fields& f, Task& t) {
   if (f.record().err != 0) return;
@@ -366,7 +390,7 @@ void RecordedWorld::OnAccept(Fields& f, Task& t) {
 void RecordedWorld::OnReceiveMessage(Fields& f, Task& t) {
   Use(f, t, 0);
   if (f.record().err != 0 || f.size() < 2) return;
-  for (const Arg* fd : ReceivedDescriptors(*f.At(1))) {
+  for (const Arg* fd : ReceivedDescriptors(f.At(1))) {
     std::shared_ptr<OpenFile> file = AnonymousFile(ParseFdNote(fd->annotation, fd->deleted), "received descriptor");
     file->anonymous = true;
     Allocate(t, f, fd->number, 0, (f.IntOr(2, 0) & MSG_CMSG_CLOEXEC) != 0, std::move(file));
@@ -418,15 +442,24 @@ void RecordedWorld::OnFdUse(Fields& f, Task& t) {
 
 // poll tells of every descriptor it was asked about whether it is open: the closed ones are POLLNVAL.
 void RecordedWorld::OnPoll(Fields& f, Task& t) {
-  if (f.record().err != 0) return;
   for (const Arg& item : f.Items(0)) {
     const Arg* fd = item.Find("fd");
     if (fd == nullptr || fd->number < 0) continue;
     const std::string closed = absl::StrCat("{fd=", fd->number, ", revents=POLLNVAL}");
     if (absl::StrContains(f.record().result_note, closed)) continue;
-    const bool complete = !absl::StrContains(f.record().result_note, "...");
-    if (!complete && !t.fds->slots.contains(static_cast<int>(fd->number))) continue;
+    const bool tells = f.record().err == 0 && !absl::StrContains(f.record().result_note, "...");
+    if (!tells && !t.fds->slots.contains(static_cast<int>(fd->number))) continue;
     UseNumber(f, t, static_cast<int>(fd->number), ParseFdNote(fd->annotation, fd->deleted));
+  }
+}
+
+void RecordedWorld::OnSelect(Fields& f, Task& t) {
+  for (size_t set = 1; set <= 3; ++set) {
+    const Arg& arg = f.At(set);
+    if (arg.kind != Arg::Kind::kArray || f.record().err == EBADF) continue;
+    for (const Arg& fd : arg.items) {
+      if (fd.name != "=>") UseNumber(f, t, static_cast<int>(fd.number), ParseFdNote(fd.annotation, fd.deleted));
+    }
   }
 }
 
@@ -493,7 +526,7 @@ void RecordedWorld::OnSeek(Fields& f, Task& t) {
 void RecordedWorld::OnFtruncate(Fields& f, Task& t) {
   const std::string& call = f.record().name;
   if (call == "truncate") {
-    tree_.Resized(Touch(f, t, -1, 0, true, S_IFREG));
+    tree_.Resized(Touch(f, t, -1, 0, true, S_IFREG, 2));
     return;
   }
   std::shared_ptr<OpenFile> file = Use(f, t, 0);
@@ -560,8 +593,9 @@ void RecordedWorld::OnStat(Fields& f, Task& t) {
 void RecordedWorld::OnAccess(Fields& f, Task& t) {
   const bool at = f.record().name != "access";
   const bool follow = !at || !(f.IntOr(3, 0) & AT_SYMLINK_NOFOLLOW);
-  Inode* inode = Touch(f, t, at ? 0 : -1, at ? 1 : 0, follow);
-  if (inode != nullptr && (f.Int(at ? 2 : 1) & X_OK)) inode->executed = true;
+  const uint32_t wanted = static_cast<uint32_t>(f.Int(at ? 2 : 1)) & 7;
+  Inode* inode = Touch(f, t, at ? 0 : -1, at ? 1 : 0, follow, 0, wanted);
+  if (inode != nullptr && (wanted & X_OK)) inode->executed = true;
 }
 
 void RecordedWorld::OnReadLink(Fields& f, Task& t) {
@@ -569,11 +603,11 @@ void RecordedWorld::OnReadLink(Fields& f, Task& t) {
   const size_t path_at = at ? 1 : 0;
   Inode* inode = Touch(f, t, at ? 0 : -1, path_at, false, f.record().err == 0 ? S_IFLNK : 0);
   if (inode == nullptr || f.record().err != 0) return;
-  const Arg* text = f.At(path_at + 1);
+  const Arg& text = f.At(path_at + 1);
   const bool cut = f.record().result >= f.Int(path_at + 2);
-  const bool whole = text != nullptr && text->kind == Arg::Kind::kString && !text->truncated &&
-                     static_cast<int64_t>(text->text.size()) == f.record().result;
-  tree_.ShowLink(inode, f.record().result, whole ? text->text : "", !whole || cut);
+  const bool whole =
+      text.kind == Arg::Kind::kString && !text.truncated && static_cast<int64_t>(text.text.size()) == f.record().result;
+  tree_.ShowLink(inode, f.record().result, whole ? text.text : "", !whole || cut);
   if (!whole && inode->original) {
     t.pending_link = tree_.CurrentPath(inode);
     t.pending_length = f.record().result;
@@ -583,7 +617,10 @@ void RecordedWorld::OnReadLink(Fields& f, Task& t) {
 void RecordedWorld::OnChmod(Fields& f, Task& t) {
   const bool at = f.record().name != "chmod";
   Inode* inode = Touch(f, t, at ? 0 : -1, at ? 1 : 0, true);
-  if (inode != nullptr) inode->permissions_changed = true;
+  if (inode == nullptr) return;
+  inode->permissions_changed = true;
+  inode->mode_unknown_since.reset();
+  Owned(t, inode);
 }
 
 void RecordedWorld::OnChown(Fields& f, Task& t) {
@@ -596,7 +633,13 @@ void RecordedWorld::OnChown(Fields& f, Task& t) {
 void RecordedWorld::OnFdAttribute(Fields& f, Task& t) {
   std::shared_ptr<OpenFile> file = Use(f, t, 0);
   if (file == nullptr || file->inode == nullptr || f.record().err != 0) return;
-  (f.record().name == "fchmod" ? file->inode->permissions_changed : file->inode->owner_changed) = true;
+  Owned(t, file->inode);
+  if (f.record().name == "fchown") {
+    file->inode->owner_changed = true;
+    return;
+  }
+  file->inode->permissions_changed = true;
+  file->inode->mode_unknown_since.reset();
 }
 
 void RecordedWorld::OnUtimes(Fields& f, Task& t) {
@@ -605,6 +648,20 @@ void RecordedWorld::OnUtimes(Fields& f, Task& t) {
     return;
   }
   Touch(f, t, 0, 1, !(f.IntOr(3, 0) & AT_SYMLINK_NOFOLLOW));
+}
+
+// It may set an access control list, and with it the permissions; which, the next stat tells.
+void RecordedWorld::OnSetXattr(Fields& f, Task& t) {
+  Inode* inode = nullptr;
+  if (f.record().name == "fsetxattr") {
+    std::shared_ptr<OpenFile> file = Use(f, t, 0);
+    if (file != nullptr) inode = file->inode;
+  } else {
+    inode = Touch(f, t, -1, 0, f.record().name != "lsetxattr");
+  }
+  if (inode == nullptr || f.record().err != 0) return;
+  inode->permissions_changed = true;
+  inode->mode_unknown_since = current_;
 }
 
 void RecordedWorld::OnPathUse(Fields& f, Task& t) { Touch(f, t, -1, 0, f.record().name[0] != 'l'); }
@@ -621,12 +678,14 @@ void RecordedWorld::OnLink(Fields& f, Task& t) {
   const bool at = f.record().name == "linkat";
   const bool follow = at && (f.IntOr(4, 0) & AT_SYMLINK_FOLLOW);
   if (f.record().err == EEXIST) {
-    Failed(f, Base(f, t, at ? 2 : -1), f.Path(at ? 3 : 1), false);
+    Failed(f, t, Base(f, t, at ? 2 : -1), f.Path(at ? 3 : 1), false);
     return;
   }
   Inode* inode = Touch(f, t, at ? 0 : -1, at ? 1 : 0, follow);
   if (inode == nullptr || f.record().err != 0) return;
-  tree_.Link(tree_.Reach(Base(f, t, at ? 2 : -1), f.Path(at ? 3 : 1), false), inode);
+  const FileTree::Place place = tree_.Reach(Base(f, t, at ? 2 : -1), f.Path(at ? 3 : 1), false);
+  Changed(t, place.directory);
+  tree_.Link(place, inode);
 }
 
 void RecordedWorld::OnUnlink(Fields& f, Task& t) {
@@ -635,7 +694,9 @@ void RecordedWorld::OnUnlink(Fields& f, Task& t) {
   const size_t path_at = at ? 1 : 0;
   Inode* inode = Touch(f, t, at ? 0 : -1, path_at, false, directory ? S_IFDIR : 0);
   if (inode == nullptr || f.record().err != 0) return;
-  tree_.Unlink(tree_.Find(Base(f, t, at ? 0 : -1), f.Path(path_at), false));
+  const FileTree::Place place = tree_.Find(Base(f, t, at ? 0 : -1), f.Path(path_at), false);
+  Changed(t, place.directory);
+  tree_.Unlink(place);
 }
 
 void RecordedWorld::OnRename(Fields& f, Task& t) {
@@ -643,15 +704,18 @@ void RecordedWorld::OnRename(Fields& f, Task& t) {
   const int64_t flags = f.record().name == "renameat2" ? f.Int(4) : 0;
   const size_t from_at = at ? 1 : 0, to_at = at ? 3 : 1;
   if (f.record().err != 0) {
-    if (f.record().err == ENOENT) Failed(f, Base(f, t, at ? 0 : -1), f.Path(from_at), false);
+    if (f.record().err == ENOENT) Failed(f, t, Base(f, t, at ? 0 : -1), f.Path(from_at), false);
     if (f.record().err == EEXIST || f.record().err == ENOTEMPTY) {
-      Failed(f, Base(f, t, at ? 2 : -1), f.Path(to_at), false);
+      Failed(f, t, Base(f, t, at ? 2 : -1), f.Path(to_at), false);
     }
     return;
   }
   if (Touch(f, t, at ? 0 : -1, from_at, false) == nullptr) return;
   const FileTree::Place to = tree_.Reach(Base(f, t, at ? 2 : -1), f.Path(to_at), false);
-  tree_.Rename(tree_.Find(Base(f, t, at ? 0 : -1), f.Path(from_at), false), to, flags & kFRenameExchange);
+  const FileTree::Place from = tree_.Find(Base(f, t, at ? 0 : -1), f.Path(from_at), false);
+  Changed(t, from.directory);
+  Changed(t, to.directory);
+  tree_.Rename(from, to, flags & kFRenameExchange);
 }
 
 void RecordedWorld::OnMkdir(Fields& f, Task& t) {
@@ -691,7 +755,7 @@ void RecordedWorld::OnChdir(Fields& f, Task& t) {
     if (file != nullptr && file->inode != nullptr && f.record().err == 0) t.files->cwd = file->inode;
     return;
   }
-  Inode* inode = Touch(f, t, -1, 0, true, S_IFDIR);
+  Inode* inode = Touch(f, t, -1, 0, true, S_IFDIR, 1);
   if (inode != nullptr && f.record().err == 0) t.files->cwd = inode;
 }
 
@@ -723,7 +787,7 @@ void RecordedWorld::OnClone(Fields& f, Task& t) {
 
 void RecordedWorld::OnExec(Fields& f, Task& t) {
   const bool at = f.record().name == "execveat";
-  Inode* inode = Touch(f, t, at ? 0 : -1, at ? 1 : 0, true, f.record().err == 0 ? S_IFREG : 0);
+  Inode* inode = Touch(f, t, at ? 0 : -1, at ? 1 : 0, true, f.record().err == 0 ? S_IFREG : 0, 1);
   if (f.record().err != 0) return;
   if (inode != nullptr) inode->executed = true;
   t.memory = std::make_shared<Memory>();
@@ -821,7 +885,7 @@ void RecordedWorld::OnPrlimit(Fields& f, Task& t) {
 }
 
 void RecordedWorld::OnGetId(Fields& f, Task& t) {
-  if (t.process->credentials_known) return;
+  if (t.process->credentials_changed) return;
   kernel::Credentials& credentials = roots_[t.process->root].credentials;
   const uint32_t id = static_cast<uint32_t>(f.record().result);
   const std::string& call = f.record().name;
@@ -831,10 +895,41 @@ void RecordedWorld::OnGetId(Fields& f, Task& t) {
                                        : credentials.egid;
   if (slot != id) ++facts_;
   slot = id;
+  if (call == "geteuid" || call == "getuid") {
+    auto [it, fresh] = knowledge_.euid.emplace(t.process->root, id);
+    if (fresh && id != 0) knowledge_.grew = true;
+  }
 }
 
 void RecordedWorld::OnSetId(Fields& f, Task& t) {
-  if (f.record().err == 0) t.process->credentials_known = true;
+  if (f.record().err == 0) t.process->credentials_changed = true;
+}
+
+// Groups and sessions are inherited: a child tells about its root until it leaves them.
+void RecordedWorld::OnGetGroup(Fields& f, Task& t) {
+  const std::string& call = f.record().name;
+  RootTask& root = roots_[t.process->root];
+  const bool leader = t.pid == root.pid;
+  const bool own = call == "getppid" || call == "getpgrp" || f.Int(0) == 0 || f.Int(0) == t.pid;
+  if (f.record().err != 0 || !own) return;
+  int32_t& slot = call == "getppid" ? root.parent : call == "getsid" ? root.session : root.group;
+  const bool changed = call == "getppid"  ? !leader
+                       : call == "getsid" ? t.process->session_changed
+                                          : t.process->group_changed;
+  if (changed || slot != 0) return;
+  slot = static_cast<int32_t>(f.record().result);
+  ++facts_;
+}
+
+void RecordedWorld::OnSetGroup(Fields& f, Task& t) {
+  if (f.record().err != 0) return;
+  if (f.record().name == "setsid") {
+    t.process->session_changed = t.process->group_changed = true;
+    return;
+  }
+  const int32_t target = static_cast<int32_t>(f.Int(0));
+  auto it = target == 0 ? tasks_.find(t.pid) : tasks_.find(target);
+  if (it != tasks_.end()) it->second.process->group_changed = true;
 }
 
 }  // namespace hotpath::replay

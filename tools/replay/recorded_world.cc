@@ -19,6 +19,7 @@ namespace hotpath::replay {
 namespace {
 
 constexpr int64_t kPage = 4096;
+constexpr uint32_t kSearchDenied = 8;  // in Inode::denied, beside the permissions that were asked for
 
 struct KnownDevice {
   absl::string_view path;
@@ -124,6 +125,7 @@ RecordedWorld::Task& RecordedWorld::AddRoot(int32_t pid) {
   for (int fd : open) {
     auto file = std::make_shared<OpenFile>();
     file->text = "inherited";
+    file->inherited = true;
     root_files_[pid][fd] = file;
     t.fds->slots[fd] = {file};
   }
@@ -134,7 +136,7 @@ absl::Status RecordedWorld::Apply(const Step& step) {
   const Record& r = trace_.records[step.record];
   if (r.kind == Record::Kind::kExited || r.kind == Record::Kind::kKilled) tasks_.erase(r.pid);
   if (r.kind != Record::Kind::kCall || step.phase == Step::Phase::kReturn) return absl::OkStatus();
-  if (r.outcome != Record::Outcome::kReturned || r.err == EFAULT) {  // it did nothing, and may show no arguments
+  if (r.outcome == Record::Outcome::kNeverReturned || r.err == EFAULT) {  // it did nothing, and may show no arguments
     TaskOf(r.pid);
     return absl::OkStatus();
   }
@@ -188,10 +190,18 @@ void RecordedWorld::Drop(Task& t, int fd, const Record& by) {
 }
 
 std::shared_ptr<RecordedWorld::OpenFile> RecordedWorld::Inherited(Task& t, int fd) {
+  if (t.fds->closed.contains(fd) || knowledge_.not_open[t.process->root].contains(fd)) {
+    // Not from before the trace: made by a call that nobody here knows.
+    std::shared_ptr<OpenFile> made = AnonymousFile({}, "descriptor of unknown origin");
+    made->anonymous = true;
+    t.fds->slots[fd] = {made, false, trace_.records[current_].line};
+    return made;
+  }
   std::shared_ptr<OpenFile>& file = root_files_[t.process->root][fd];
   if (file == nullptr) {
     file = std::make_shared<OpenFile>();
     file->text = "inherited";
+    file->inherited = true;
   }
   if (knowledge_.inherited[t.process->root].insert(fd).second) knowledge_.grew = true;
   t.fds->slots[fd] = {file};
@@ -242,6 +252,7 @@ void RecordedWorld::MarkSynthetic() { notes_[current_].synthetic = true; }
 void RecordedWorld::MarkUse(const OpenFile& file) {
   InitialState::Note& note = notes_[current_];
   note.pipe |= file.pipe;
+  note.external |= file.pipe && file.inherited;
   note.opaque |= file.socket || file.anonymous;
 }
 
@@ -301,14 +312,14 @@ void RecordedWorld::SeePath(Task& t, const std::string& path) {
 }
 
 Inode* RecordedWorld::Touch(Fields& f, Task& t, int dirfd_argument, size_t path_argument, bool follow, uint32_t format,
-                            absl::string_view resolved) {
+                            uint32_t wanted) {
   const std::string& path = f.Path(path_argument);
   if (!f.ok()) return nullptr;
   Inode* base = Base(f, t, dirfd_argument);
   SeePath(t, path);
   if (IsSynthetic(Spell(f, t, dirfd_argument, path))) MarkSynthetic();
   if (f.record().err != 0) {
-    Failed(f, base, path, follow);
+    Failed(f, t, base, path, follow, wanted);
     return nullptr;
   }
   absl::string_view number = path;
@@ -319,15 +330,17 @@ Inode* RecordedWorld::Touch(Fields& f, Task& t, int dirfd_argument, size_t path_
     notes_[current_].stands_for = tree_.CurrentPath(slot->second.file->inode);
     return slot->second.file->inode;
   }
-  Inode* inode = tree_.Exists(base, path, follow, format, resolved);
+  Inode* inode = tree_.Exists(base, path, follow, format);
+  Allowed(t, inode, wanted);
   if (inode != nullptr && IsSynthetic(tree_.CurrentPath(inode))) MarkSynthetic();
   return inode;
 }
 
-void RecordedWorld::Failed(Fields& f, Inode* base, const std::string& path, bool follow) {
+void RecordedWorld::Failed(Fields& f, Task& t, Inode* base, const std::string& path, bool follow, uint32_t wanted) {
   switch (f.record().err) {
     case ENOENT:
       tree_.Absent(base, path, follow);
+      Allowed(t, tree_.Find(base, path, follow).directory, 1);
       break;
     case ENOTDIR: {  // something before the last slash is a file
       const absl::string_view whole = path;
@@ -339,12 +352,16 @@ void RecordedWorld::Failed(Fields& f, Inode* base, const std::string& path, bool
       break;
     }
     case EISDIR:
-      tree_.Exists(base, path, follow, S_IFDIR);
+      Allowed(t, tree_.Exists(base, path, follow, S_IFDIR), 0);
       break;
     case ELOOP:
       if (!follow) tree_.Exists(base, path, false, S_IFLNK);
       break;
     case EACCES:
+      if (Inode* inode = tree_.Exists(base, path, follow, 0); inode != nullptr && IsUnprivileged(t)) {
+        inode->denied |= wanted | kSearchDenied;
+      }
+      break;
     case EEXIST:
     case EINVAL:
     case EPERM:
@@ -354,7 +371,7 @@ void RecordedWorld::Failed(Fields& f, Inode* base, const std::string& path, bool
     case ENXIO:
     case ENODATA:
     case EOPNOTSUPP:
-      tree_.Exists(base, path, follow, 0);
+      Allowed(t, tree_.Exists(base, path, follow, 0), 0);
       break;
     case ENOTEMPTY:
       tree_.Exists(base, path, false, S_IFDIR);
@@ -366,6 +383,50 @@ void RecordedWorld::Failed(Fields& f, Inode* base, const std::string& path, bool
       break;
     default:
       break;
+  }
+}
+
+bool RecordedWorld::IsUnprivileged(const Task& t) const {
+  auto it = knowledge_.euid.find(t.process->root);
+  return it != knowledge_.euid.end() && it->second != 0 && !t.process->credentials_changed;
+}
+
+void RecordedWorld::Allowed(const Task& t, Inode* inode, uint32_t bits) {
+  if (inode == nullptr || !IsUnprivileged(t)) return;
+  inode->needed |= bits;
+  for (Inode* above = inode; above != tree_.root() && above->parent != nullptr; above = above->parent) {
+    above->parent->needed |= 1;
+  }
+}
+
+void RecordedWorld::Owned(const Task& t, Inode* inode) {
+  if (inode != nullptr && IsUnprivileged(t)) inode->owned = true;
+}
+
+// Where the owner or the permissions were not shown, what an unprivileged user was allowed or refused tells.
+void RecordedWorld::InferPermissions() {
+  const auto user =
+      std::find_if(knowledge_.euid.begin(), knowledge_.euid.end(), [](const auto& entry) { return entry.second != 0; });
+  if (user == knowledge_.euid.end()) return;
+  for (const auto& inode : tree_.inodes()) {
+    if (!inode->original || inode->denied == 0) continue;
+    std::vector<Inode*> above;
+    for (Inode* at = inode.get(); at != tree_.root() && at->parent != nullptr; at = at->parent) {
+      above.insert(above.begin(), at->parent);
+    }
+    auto closed = std::find_if(above.begin(), above.end(), [](const Inode* d) { return !(d->needed & 1); });
+    if (closed != above.end()) {
+      if (!(*closed)->permissions) (*closed)->permissions = 0700;
+    } else if (!inode->permissions && !(inode->needed & inode->denied)) {
+      inode->permissions = 0644 & ~(inode->denied & 7);
+    }
+  }
+  for (const auto& inode : tree_.inodes()) {
+    if (!inode->original || inode->uid) continue;
+    const uint32_t others = inode->permissions.value_or(inode->IsDirectory() || inode->executed ? 0755 : 0644) & 7;
+    if (!inode->owned && (inode->needed & ~others) == 0) continue;
+    inode->uid = user->second;
+    inode->gid = roots_[user->first].credentials.egid;
   }
 }
 
@@ -383,9 +444,11 @@ Inode* RecordedWorld::MakeFile(Fields& f, Task& t, int dirfd_argument, size_t pa
   if (f.record().err == ENOENT) {
     tree_.Absent(base, absl::string_view(path).substr(0, path.find_last_of('/') + 1), true);
   } else if (f.record().err != 0) {
-    Failed(f, base, path, false);
+    Failed(f, t, base, path, false);
   } else {
-    return tree_.Create(tree_.Reach(base, path, false), format, mode);
+    const FileTree::Place place = tree_.Reach(base, path, false);
+    Changed(t, place.directory);
+    return tree_.Create(place, format, mode);
   }
   return nullptr;
 }
@@ -411,6 +474,7 @@ void RecordedWorld::DidWrite(OpenFile& file, std::optional<int64_t> at, int64_t 
 void RecordedWorld::Finish(InitialState& state) {
   std::set<const Inode*> unexplained;
   tree_.InventEntries(unexplained);
+  InferPermissions();
   std::map<const Inode*, int64_t> subdirectories;
   for (const auto& inode : tree_.inodes()) {
     if (inode->originals.empty()) continue;
@@ -472,6 +536,7 @@ void RecordedWorld::Finish(InitialState& state) {
   for (const auto& [record, inode] : listings_) {
     if (unexplained.contains(inode) || (inode->original && !inode->complete)) notes_[record].unknown_listing = true;
   }
+  for (const auto& [record, mode] : tree_.modes_after()) notes_[record].mode_after = static_cast<int32_t>(mode);
   state.notes = std::move(notes_);
   for (const auto& [record, image] : images_) state.images[record] = *image;
   for (int32_t pid : root_order_) {

@@ -27,6 +27,7 @@ struct WorldKnowledge {
   // By root task: descriptors that were open before the first call, and those that cannot have been.
   std::map<int32_t, std::set<int>> inherited, not_open;
   std::map<int32_t, uint32_t> umask;
+  std::map<int32_t, uint32_t> euid;
   std::map<int32_t, std::string> cwd;
   bool grew = false;
 
@@ -53,6 +54,7 @@ class RecordedWorld {
     Inode* inode = nullptr;
     std::string text;  // for people
     bool pipe = false, socket = false, anonymous = false, synthetic = false;
+    bool inherited = false;
     int flags = 0;
     std::optional<int> first_flags;  // of an inherited one, as F_GETFL first showed them
     bool was_read = false, was_written = false;
@@ -89,7 +91,7 @@ class RecordedWorld {
     int32_t root = 0;
     uint64_t actions_known = 0;  // bit per signal: changed or shown since the first call
     std::set<int> limits_known;
-    bool credentials_known = false;
+    bool credentials_changed = false, group_changed = false, session_changed = false;
   };
   struct Task {
     int32_t pid = 0;
@@ -122,10 +124,15 @@ class RecordedWorld {
   std::string Spell(Fields& f, Task& t, int dirfd_argument, const std::string& path);  // absolute, for IsSynthetic
   void SeePath(Task& t, const std::string& path);
   Inode* Touch(Fields& f, Task& t, int dirfd_argument, size_t path_argument, bool follow, uint32_t format = 0,
-               absl::string_view resolved = {});
-  void Failed(Fields& f, Inode* base, const std::string& path, bool follow);
+               uint32_t wanted = 0);
+  void Failed(Fields& f, Task& t, Inode* base, const std::string& path, bool follow, uint32_t wanted = 0);
   Inode* MakeFile(Fields& f, Task& t, int dirfd_argument, size_t path_argument, uint32_t format, uint32_t mode);
   uint32_t UmaskOf(Task& t);
+  bool IsUnprivileged(const Task& t) const;
+  void Allowed(const Task& t, Inode* inode, uint32_t bits);  // and to search the directories above it
+  void Changed(const Task& t, Inode* directory) { Allowed(t, directory, 3); }
+  void Owned(const Task& t, Inode* inode);
+  void InferPermissions();
   void MarkSynthetic();
   void MarkUse(const OpenFile& file);
   void DidRead(OpenFile& file, std::optional<int64_t> at, int64_t wanted, int64_t got);
@@ -147,6 +154,7 @@ class RecordedWorld {
   void OnAnonymous(Fields& f, Task& t);
   void OnFdUse(Fields& f, Task& t);
   void OnPoll(Fields& f, Task& t);
+  void OnSelect(Fields& f, Task& t);
   void OnRead(Fields& f, Task& t);
   void OnWrite(Fields& f, Task& t);
   void OnSeek(Fields& f, Task& t);
@@ -167,6 +175,7 @@ class RecordedWorld {
   void OnFdAttribute(Fields& f, Task& t);
   void OnUtimes(Fields& f, Task& t);
   void OnPathUse(Fields& f, Task& t);
+  void OnSetXattr(Fields& f, Task& t);
   void OnGetdents(Fields& f, Task& t);
   void OnChdir(Fields& f, Task& t);
   void OnUmask(Fields& f, Task& t);
@@ -180,6 +189,8 @@ class RecordedWorld {
   void OnPrlimit(Fields& f, Task& t);
   void OnGetId(Fields& f, Task& t);
   void OnSetId(Fields& f, Task& t);
+  void OnGetGroup(Fields& f, Task& t);
+  void OnSetGroup(Fields& f, Task& t);
 
   const Trace& trace_;
   WorldKnowledge& knowledge_;

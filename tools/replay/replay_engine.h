@@ -4,7 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -104,6 +104,8 @@ class Engine {
     bool shares_files = false;  // its descriptor table with another process
     bool holds_parent = false;  // in vfork: the parent waits until it executes a program or exits
     bool dead = false;          // in our kernel already; the trace reports it later
+    bool stopped = false;       // by a signal
+    size_t fatal = SIZE_MAX;    // the step of the signal that it is dying of
   };
 
   static const std::map<std::string, Handler, std::less<>>& Handlers();
@@ -111,6 +113,8 @@ class Engine {
 
   // Setting the scene.
   absl::Status SeedFiles();
+  absl::StatusOr<kernel::Pid> Outsider(int32_t recorded, kernel::Pid parent, bool leads);
+  absl::StatusOr<kernel::Pid> SpawnInGroup(const RootTask& root);
   absl::Status SpawnRoot(const RootTask& root);
   void MapImage(kernel::Pid t, const ImageState& image);
 
@@ -118,7 +122,10 @@ class Engine {
   absl::Status Apply(const Step& step);
   void ApplyEvent(const Record& r);
   void ApplySignal(const Record& r, Task& task);
+  bool TakeSignal(const Record& r, Task& task);
   void Count(const Record& r, const InitialState::Note& note, Verdict verdict);
+  bool TakeEarly(const std::function<bool(const Record&, const InitialState::Note&)>& wanted);
+  void Resume(Task& task);
   void Reserve(Call& c);
   Task* TaskOf(int32_t pid);
 
@@ -177,6 +184,7 @@ class Engine {
   Verdict OnDup(Call& c);
   Verdict OnFcntl(Call& c);
   Verdict OnLock(Call& c);
+  Verdict StandIn(Call& c, kernel::OpaqueKind kind, int flags);
   Verdict OnIoctl(Call& c);
   Verdict OnPipe(Call& c);
   Verdict OnSocket(Call& c);
@@ -189,7 +197,6 @@ class Engine {
   Verdict ReadStream(Call& c, size_t wanted);
   static size_t WantedBytes(Call& c);
   static std::vector<size_t> VectorLengths(Call& c);
-  bool ReadEarly();
   Verdict OnWrite(Call& c);
   Verdict OnSeek(Call& c);
   Verdict OnTruncate(Call& c);
@@ -211,6 +218,7 @@ class Engine {
   Verdict OnChmod(Call& c);
   Verdict OnChown(Call& c);
   Verdict OnUtimes(Call& c);
+  Verdict OnSetXattr(Call& c);
   Verdict OnGetdents(Call& c);
   Verdict OnGetcwd(Call& c);
   Verdict OnChdir(Call& c);
@@ -234,6 +242,7 @@ class Engine {
   Verdict OnGetId(Call& c);
   Verdict OnSetId(Call& c);
   Verdict OnUmask(Call& c);
+  Verdict OnPriority(Call& c);
   Verdict OnLimit(Call& c);
   Verdict OnKill(Call& c);
   Verdict OnSigaction(Call& c);
@@ -258,6 +267,7 @@ class Engine {
   size_t step_ = 0;                           // index of the step being applied
   absl::flat_hash_map<int32_t, Task> tasks_;  // by recorded pid
   Bijection<int32_t, kernel::Pid> pids_;
+  std::map<kernel::Pid, size_t> died_;                        // the line that reports the death
   std::map<kernel::Pid, std::pair<int32_t, size_t>> reaped_;  // recorded pid, and the line where it was waited for
   Bijection<Inode, Inode> inodes_;
   std::map<Inode, uint32_t> links_off_;  // what st_nlink was found to differ by, modulo 2^32

@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -28,7 +30,7 @@ bool AsksTheMachine(const std::string& call) {
   static const auto* const kCalls = new absl::flat_hash_set<absl::string_view>(
       absl::StrSplit("read pread64 readv preadv preadv2 write pwrite64 writev lseek stat lstat fstat newfstatat statx "
                      "access faccessat faccessat2 readlink readlinkat statfs fstatfs getdents64 utimensat chown lchown "
-                     "fchownat ioctl fsync fdatasync fadvise64 getxattr lgetxattr listxattr llistxattr",
+                     "fchownat fsync fdatasync fadvise64 getxattr lgetxattr listxattr llistxattr",
                      ' '));
   return kCalls->contains(call);
 }
@@ -140,10 +142,26 @@ void Engine::MapImage(kernel::Pid t, const ImageState& image) {
   }
 }
 
-absl::Status Engine::SpawnRoot(const RootTask& root) {
+// The process under which `recorded` is known outside the trace; a new child of `parent` if it is met first.
+absl::StatusOr<kernel::Pid> Engine::Outsider(int32_t recorded, kernel::Pid parent, bool leads) {
+  if (const kernel::Pid* known = pids_.Find(recorded); recorded != 0 && known != nullptr) return *known;
+  const Result<kernel::Pid> made = kernel_.Spawn({.name = "outside", .parent = parent});
+  if (!made.ok()) return absl::InternalError("the kernel cannot spawn a process");
+  if (leads) (void)kernel_.SetProcessGroup(*made, *made, *made);
+  if (recorded != 0) pids_.Bind(recorded, *made);
+  return *made;
+}
+
+// A process with the parent, group and session that the trace shows, as far as it does.
+absl::StatusOr<kernel::Pid> Engine::SpawnInGroup(const RootTask& root) {
+  const bool leads_session = root.session == root.pid, leads_group = leads_session || root.group == root.pid;
+  absl::StatusOr<kernel::Pid> leader = Outsider(leads_session ? 0 : root.session, 0, false);
+  if (leader.ok() && !leads_group && root.group != 0) leader = Outsider(root.group, *leader, true);
+  const absl::StatusOr<kernel::Pid> parent = leader.ok() ? Outsider(root.parent, *leader, false) : leader;
+  if (!parent.ok()) return parent;
   kernel::SpawnOptions options;
   options.name = "root";
-  options.parent = outside_;
+  options.parent = *parent;
   options.cwd = root.cwd;
   options.uid = root.credentials.ruid;
   options.gid = root.credentials.rgid;
@@ -153,9 +171,20 @@ absl::Status Engine::SpawnRoot(const RootTask& root) {
   if (!spawned.ok()) {
     return absl::InternalError(absl::StrCat("cannot spawn task ", root.pid, ": ", ErrnoName(ErrorOf(spawned))));
   }
+  pids_.Bind(root.pid, *spawned);
+  if (leads_session) {
+    (void)kernel_.SetSession(*spawned);
+  } else {
+    (void)kernel_.SetProcessGroup(*spawned, 0, leads_group ? 0 : *leader);
+  }
+  return *spawned;
+}
+
+absl::Status Engine::SpawnRoot(const RootTask& root) {
+  const absl::StatusOr<kernel::Pid> spawned = SpawnInGroup(root);
+  if (!spawned.ok()) return spawned.status();
   const kernel::Pid t = *spawned;
   tasks_[root.pid].ours = t;
-  pids_.Bind(root.pid, t);
   for (const InheritedDescriptor& d : root.descriptors) {
     int err = 0;
     switch (d.kind) {
@@ -255,6 +284,7 @@ absl::Status Engine::Apply(const Step& step) {
     if (absl::Status status = SpawnRoot(root); !status.ok()) return status;
     task = TaskOf(r.pid);
   }
+  if (task->stopped) Resume(*task);
   Call c{Fields(trace_, r), r, task->ours, step.record, note, returning};
   if (step.phase == Step::Phase::kReserve) {
     Reserve(c);
@@ -299,13 +329,20 @@ void Engine::ApplyEvent(const Record& r) {
       } else {
         (void)Timed([&] { return kernel_.Exit(t, status); });
       }
+      died_[t] = r.line;
       tasks_.erase(r.pid);
       break;
     }
     case Record::Kind::kKilled: {
       const kernel::Pid t = task->ours;
-      const bool core = absl::StrContains(r.result_note, "core");
+      const bool core = r.result_note == "core dumped";
+      if (core) {  // our kernel, too, writes one only if the limit allows it
+        const kernel::Rlimit any{UINT64_MAX, UINT64_MAX};
+        (void)kernel_.Prlimit(t, 0, RLIMIT_CORE, &any);
+      }
+      if (task->fatal != SIZE_MAX) (void)TakeSignal(trace_.records[steps_[task->fatal].record], *task);
       (void)Timed([&] { return kernel_.Terminate(t, static_cast<int>(r.result), core); });
+      died_[t] = r.line;
       tasks_.erase(r.pid);
       break;
     }
@@ -319,45 +356,76 @@ void Engine::ApplyEvent(const Record& r) {
 void Engine::ApplySignal(const Record& r, Task& task) {
   const kernel::Pid t = task.ours;
   const int signal = static_cast<int>(r.result);
-  Fields f(trace_, r);
-  Call c{f, r, t, step_, initial_.notes[steps_[step_].record], false};
   ++result_.signals;
-  const std::string code = f.size() > 0 && f.IsStruct(0) && f.At(0)->Find("si_code") != nullptr
-                               ? f.At(0)->Find("si_code")->text
-                               : std::string();
+  if (task.stopped) Resume(task);
+  const Result<kernel::SignalAction> action = kernel_.Sigaction(t, signal, nullptr);
+  const bool by_default = action.ok() && action->handler == 0;
+  const bool harmless = signal == SIGCHLD || signal == SIGCONT || signal == SIGURG || signal == SIGWINCH;
+  const bool stops = signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+  // strace sees a signal that is ignored; nobody else does.
+  if (action.ok() && (action->handler == 1 || (by_default && harmless))) return;
+  if (by_default && !stops) {  // it lets go of its files now, but its parent learns of it when it is reported dead
+    task.fatal = step_;
+    if (!task.shares_files) (void)kernel_.CloseRange(t, 0, UINT_MAX, 0);
+    return;
+  }
+  if (!TakeSignal(r, task)) ++task.undelivered;
+  if (by_default && stops) task.stopped = true;
+}
+
+// False if our kernel has nothing to take.
+bool Engine::TakeSignal(const Record& r, Task& task) {
+  const kernel::Pid t = task.ours;
+  const int signal = static_cast<int>(r.result);
+  const Fields f(trace_, r);
+  Call c{f, r, t, step_, initial_.notes[steps_[step_].record], false};
+  const Arg* shown_code = f.IsStruct(0) ? r.args[0].Find("si_code") : nullptr;
+  const std::string code = shown_code == nullptr ? "" : shown_code->text;
   const int32_t sender = static_cast<int32_t>(f.FieldOr(0, "si_pid", 0));
   const bool from_child = absl::StartsWith(code, "CLD_");
   const bool from_task = from_child || code == "SI_USER" || code == "SI_TKILL";
   const bool known_sender = from_task && pids_.Find(sender) != nullptr;
-  if (!known_sender) {  // a timer, a fault, a terminal, a process that is not in the trace
-    (void)kernel_.Kill(t, t, signal);
-  }
+  // A timer, a fault, a terminal, a process that is not in the trace.
+  if (!known_sender) (void)kernel_.Kill(t, t, signal);
   if (task.waiting_mask) (void)kernel_.Sigsuspend(t, *task.waiting_mask);
   task.waiting_mask.reset();
   Result<kernel::Delivery> taken = Timed([&] { return kernel_.DeliverSignal(t); });
   if (!taken.ok()) {
-    const Result<kernel::SignalAction> action = kernel_.Sigaction(t, signal, nullptr);
-    const bool harmless = signal == SIGCHLD || signal == SIGCONT || signal == SIGURG || signal == SIGWINCH;
-    const bool dropped =
-        action.ok() && (action->handler == 1 || (action->handler == 0 && harmless));  // strace sees it, nobody else
-    if (!dropped && known_sender) {
+    if (known_sender) {
       Differ(c, "signal", absl::StrCat(r.name, " from ", sender), "none",
              "no deliverable signal is pending in our kernel");
     }
-    if (!dropped) {
-      (void)kernel_.Kill(t, t, signal);
-      taken = kernel_.DeliverSignal(t);
-    }
-    if (!taken.ok()) {
-      if (!dropped) ++task.undelivered;
-      return;
-    }
+    (void)kernel_.Kill(t, t, signal);
+    taken = kernel_.DeliverSignal(t);
+    if (!taken.ok()) return false;
   }
   if (taken->signal != signal) {
     Differ(c, "signal", r.name, absl::StrCat("signal ", taken->signal), "our kernel delivers another one first");
   } else if (from_child && known_sender && *pids_.Find(sender) != taken->sender) {
     Differ(c, "si_pid", absl::StrCat(sender), absl::StrCat(taken->sender), "the signal comes from another child");
   }
+  return true;
+}
+
+// Lets another task that is inside a wanted call have its effect now, before the call returns in the trace.
+bool Engine::TakeEarly(const std::function<bool(const Record&, const InitialState::Note&)>& wanted) {
+  const size_t line = steps_[step_].line;
+  for (size_t i = step_ + 1; i < steps_.size(); ++i) {
+    const Step& step = steps_[i];
+    const Record& r = trace_.records[step.record];
+    if (r.line >= line || step.phase != Step::Phase::kCall || early_.contains(i) ||
+        !wanted(r, initial_.notes[step.record]))
+      continue;
+    early_.insert(i);
+    return Apply(step).ok();
+  }
+  return false;
+}
+
+// The trace shows a stopped task at work again: if nobody in it sent the SIGCONT, it came from outside.
+void Engine::Resume(Task& task) {
+  task.stopped = false;
+  if (kernel_.GetPid(task.ours).code() == Code::kERESTART) (void)kernel_.Kill(outside_, task.ours, SIGCONT);
 }
 
 void Engine::Reserve(Call& c) {

@@ -243,6 +243,47 @@ TEST(ReplayerTest, RecordLocksAreAskedForAsTheyWere) {
   EXPECT_EQ(Mismatches(result), "7 fcntl l_type 2/1\n");
 }
 
+TEST(ReplayerTest, AUserMeetsTheLimitsThatTheTraceShows) {
+  const ReplayResult result = Replayed(R"(
+7 geteuid() = 1000
+7 openat(AT_FDCWD, "/etc/shadow", O_RDONLY) = -1 EACCES (Permission denied)
+7 stat("/root/.profile", 0x7ffd) = -1 EACCES (Permission denied)
+7 openat(AT_FDCWD, "/etc/new", O_WRONLY|O_CREAT, 0666) = -1 EACCES (Permission denied)
+7 getuid() = 1000
+7 getgid() = 1000
+7 openat(AT_FDCWD, "/home/me/new", O_WRONLY|O_CREAT|O_EXCL, 0666) = 3
+7 fstat(3, {st_mode=S_IFREG|0644, st_nlink=1, st_uid=1000, st_gid=1000, st_size=0, ...}) = 0
+7 chmod("/etc/passwd", 0777) = -1 EPERM (Operation not permitted)
+)");
+  EXPECT_EQ(Mismatches(result), "");
+}
+
+TEST(ReplayerTest, WhatOurKernelCannotMakeHasAStandIn) {
+  const ReplayResult result = Replayed(R"(
+7 openat(AT_FDCWD, "/tmp", O_RDWR|O_EXCL|O_TMPFILE, 0600) = 3
+7 write(3, "x", 1) = 1
+7 fstat(3, {st_mode=S_IFREG|0600, st_size=1, ...}) = 0
+7 openat(AT_FDCWD, "/f", O_RDONLY) = 4
+7 close(3) = 0
+)");
+  EXPECT_EQ(Mismatches(result), "");
+  EXPECT_EQ(result.all.unsupported, 3u);
+}
+
+TEST(ReplayerTest, ModesThatCameThroughProcOrAnAccessControlListAreFollowed) {
+  const ReplayResult result = Replayed(R"(
+7 mkdir("/d", 0700) = 0
+7 openat(AT_FDCWD, "/d", O_RDONLY|O_PATH) = 3
+7 chmod("/proc/self/fd/3", 0755) = 0
+7 stat("/d", {st_mode=S_IFDIR|0755, ...}) = 0
+7 setxattr("/d", ""..., ""..., 28, 0) = 0
+7 stat("/d", {st_mode=S_IFDIR|0711, ...}) = 0
+)");
+  EXPECT_EQ(Mismatches(result), "");
+  EXPECT_EQ(result.by_call.at("chmod").given, 1u);
+  EXPECT_EQ(result.by_call.at("setxattr").unsupported, 1u);
+}
+
 // ---- Pipes: order decides ----
 
 TEST(ReplayerTest, AReadThatReturnsLaterSeesAWriteThatWasEnteredEarlier) {
@@ -336,6 +377,57 @@ TEST(ReplayerTest, AReadThatWillBeRestartedWaitsInOurKernelToo) {
 )");
   EXPECT_EQ(Mismatches(result), "");
   EXPECT_EQ(result.by_call.at("read").predicted, 2u);
+  const ReplayResult closing = Replayed(R"(
+7 pipe2([3, 4], O_CLOEXEC) = 0
+7 fork() = 8
+7 close(4) = 0
+7 read(3,  <unfinished ...>
+8 execve("/bin/x", ["x"], 0x1 /* 0 vars */ <unfinished ...>
+7 <... read resumed>0x7ffd, 4) = ? ERESTARTSYS (To be restarted if SA_RESTART is set)
+8 <... execve resumed>) = 0
+7 read(3, "", 4) = 0
+)");
+  EXPECT_EQ(Mismatches(closing), "");
+  EXPECT_EQ(closing.all.race_ok, 1u) << "the exec may not have got to the descriptors yet";
+}
+
+TEST(ReplayerTest, WhatComesThroughAnInheritedPipeIsGiven) {
+  const ReplayResult result = Replayed(R"(
+7 read(0<pipe:[5]>, ""..., 100) = 12
+7 poll([{fd=0<pipe:[5]>, events=POLLIN}], 1, -1) = 1 ([{fd=0, revents=POLLHUP}])
+7 write(1<pipe:[6]>, "hello", 5) = 5
+)");
+  EXPECT_EQ(Mismatches(result), "");
+  EXPECT_EQ(result.by_call.at("read").given, 1u);
+  EXPECT_EQ(result.by_call.at("poll").given, 1u);
+  EXPECT_EQ(result.by_call.at("write").predicted, 1u);
+}
+
+TEST(ReplayerTest, TheEndsOfAFifoOpenTogether) {
+  const ReplayResult result = Replayed(R"(
+7 mknod("/f", S_IFIFO|0666) = 0
+7 fork() = 8
+7 openat(AT_FDCWD, "/f", O_RDONLY <unfinished ...>
+8 openat(AT_FDCWD, "/f", O_WRONLY <unfinished ...>
+7 <... openat resumed>) = 3
+8 <... openat resumed>) = 3
+8 write(3, "x", 1) = 1
+7 read(3, "x", 10) = 1
+)");
+  EXPECT_EQ(Mismatches(result), "");
+}
+
+TEST(ReplayerTest, VectorsAreReadAndWrittenPieceByPiece) {
+  const ReplayResult result = Replayed(R"(
+7 openat(AT_FDCWD, "/new", O_RDWR|O_CREAT|O_EXCL, 0600) = 3
+7 writev(3, [{iov_base=""..., iov_len=10}, {iov_base="", iov_len=0}, {iov_base=""..., iov_len=20}], 3) = 30
+7 lseek(3, 0, SEEK_SET) = 0
+7 readv(3, [{iov_base=""..., iov_len=16}, {iov_base=""..., iov_len=100}], 2) = 30
+7 pwritev(3, [{iov_base=""..., iov_len=4}], 1, 100) = 4
+7 writev(3, [...], 2) = 7
+7 lseek(3, 0, SEEK_END) = 104
+)");
+  EXPECT_EQ(Mismatches(result), "");
 }
 
 TEST(ReplayerTest, PollIsComparedByWhatIsReady) {
@@ -401,7 +493,7 @@ TEST(ReplayerTest, WaitStatusAndChildAreCompared) {
 9 +++ exited with 1 +++
 7 wait4(-1, 0x7ffd, WNOHANG, NULL) = 0
 )");
-  EXPECT_EQ(Mismatches(result), "4 wait4 status 0x400/0x300\n10 wait4 pid none yet/4\n");
+  EXPECT_EQ(Mismatches(result), "4 wait4 status 0x400/0x300\n10 wait4 pid none yet/6\n");
 }
 
 TEST(ReplayerTest, AChildThatIsWaitedForTwiceIsNamed) {
@@ -425,7 +517,7 @@ TEST(ReplayerTest, ProcessNumbersMustStayTheSame) {
 7 getppid() = 5
 7 getpid() = 6
 )");
-  EXPECT_EQ(Mismatches(result), "3 getppid pid 5/1\n4 getpid pid 6 = our 1/2\n");
+  EXPECT_EQ(Mismatches(result), "3 getppid pid 5/3\n4 getpid pid 6 = our 3/4\n");
 }
 
 TEST(ReplayerTest, ACaughtSignalArrivesWithItsMaskAndIsReturnedFrom) {
@@ -499,6 +591,114 @@ TEST(ReplayerTest, LimitsIdentitiesAndMasksAreCompared) {
 7 getuid() = 1000
 )");
   EXPECT_EQ(Mismatches(result), "2 umask umask 56/63\n4 prlimit64 limit 11/20/10/20\n7 getuid id 1000/0\n");
+}
+
+TEST(ReplayerTest, ParentGroupAndSessionFromOutsideStayApartOrTogetherAsRecorded) {
+  const ReplayResult apart = Replayed(R"(
+7 getppid() = 6
+7 getpgrp() = 5
+7 getsid(0) = 4
+7 getpgid(0) = 5
+7 setpgid(0, 0) = 0
+7 getpgrp() = 7
+)");
+  EXPECT_EQ(Mismatches(apart), "");
+  const ReplayResult together = Replayed(R"(
+7 getppid() = 6
+7 getpgrp() = 6
+7 getsid(0) = 6
+7 setsid() = 7
+)");
+  EXPECT_EQ(Mismatches(together), "");
+  const ReplayResult leader = Replayed(R"(
+7 getpgrp() = 7
+7 setsid() = -1 EPERM (Operation not permitted)
+)");
+  EXPECT_EQ(Mismatches(leader), "");
+}
+
+TEST(ReplayerTest, OfTwoChildrenThatEndDuringAWaitEitherMayComeFirst) {
+  const ReplayResult result = Replayed(R"(
+7 fork() = 8
+7 fork() = 9
+7 wait4(-1,  <unfinished ...>
+9 exit_group(1) = ?
+9 +++ exited with 1 +++
+8 exit_group(2) = ?
+8 +++ exited with 2 +++
+7 <... wait4 resumed>[{WIFEXITED(s) && WEXITSTATUS(s) == 1}], 0, NULL) = 9
+7 wait4(-1, [{WIFEXITED(s) && WEXITSTATUS(s) == 2}], 0, NULL) = 8
+)");
+  EXPECT_EQ(Mismatches(result), "");
+  EXPECT_EQ(result.all.race_ok, 1u);
+}
+
+TEST(ReplayerTest, AParentLearnsOfAKilledChildWhenTheTraceReportsIt) {
+  const ReplayResult result = Replayed(R"(
+7 pipe([3, 4]) = 0
+7 fork() = 8
+7 close(4) = 0
+7 kill(8, SIGTERM) = 0
+8 --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=7, si_uid=0} ---
+7 read(3, "", 10) = 0
+7 wait4(-1, 0x7ffd, WNOHANG, NULL) = 0
+8 +++ killed by SIGTERM +++
+7 wait4(-1, [{WIFSIGNALED(s) && WTERMSIG(s) == SIGTERM}], WNOHANG, NULL) = 8
+)");
+  EXPECT_EQ(Mismatches(result), "");
+}
+
+TEST(ReplayerTest, ADumpedCoreIsInTheStatus) {
+  const ReplayResult result = Replayed(R"(
+7 fork() = 8
+8 --- SIGSEGV {si_signo=SIGSEGV, si_code=SEGV_MAPERR, si_addr=NULL} ---
+8 +++ killed by SIGSEGV (core dumped) +++
+7 wait4(-1, [{WIFSIGNALED(s) && WTERMSIG(s) == SIGSEGV && WCOREDUMP(s)}], 0, NULL) = 8
+)");
+  EXPECT_EQ(Mismatches(result), "");
+}
+
+TEST(ReplayerTest, AnIgnoredSignalThatOnlyStraceSawIsNotAwaited) {
+  const ReplayResult result = Replayed(R"(
+7 rt_sigaction(SIGTERM, {sa_handler=SIG_IGN, sa_mask=[], sa_flags=0}, NULL, 8) = 0
+7 kill(0, SIGTERM) = 0
+7 --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=7, si_uid=0} ---
+7 getpid() = 7
+)");
+  EXPECT_EQ(Mismatches(result), "");
+}
+
+TEST(ReplayerTest, AStoppedTaskThatWorksAgainWasContinuedFromOutside) {
+  const ReplayResult result = Replayed(R"(
+7 kill(7, SIGSTOP) = 0
+7 --- SIGSTOP {si_signo=SIGSTOP, si_code=SI_USER, si_pid=7, si_uid=0} ---
+7 --- stopped by SIGSTOP ---
+7 getpid() = 7
+)");
+  EXPECT_EQ(Mismatches(result), "");
+}
+
+TEST(ReplayerTest, SigsuspendIsEndedByTheSignalUnderItsMask) {
+  const ReplayResult result = Replayed(R"(
+7 rt_sigaction(SIGUSR1, {sa_handler=0x5500, sa_mask=[], sa_flags=SA_RESTORER, sa_restorer=0x7f}, NULL, 8) = 0
+7 rt_sigprocmask(SIG_BLOCK, [USR1], [], 8) = 0
+7 kill(7, SIGUSR1) = 0
+7 rt_sigsuspend([], 8) = ? ERESTARTNOHAND (To be restarted if no handler)
+7 --- SIGUSR1 {si_signo=SIGUSR1, si_code=SI_USER, si_pid=7, si_uid=0} ---
+7 rt_sigreturn({mask=[USR1]}) = -1 EINTR (Interrupted system call)
+7 rt_sigprocmask(SIG_BLOCK, NULL, [USR1], 8) = 0
+)");
+  EXPECT_EQ(Mismatches(result), "");
+}
+
+TEST(ReplayerTest, PrioritiesAreThoseOfTheSystemCall) {
+  const ReplayResult result = Replayed(R"(
+7 getpriority(PRIO_PROCESS, 0) = 20
+7 setpriority(PRIO_PROCESS, 0, 5) = 0
+7 getpriority(PRIO_PROCESS, 0) = 15
+7 getpriority(PRIO_PROCESS, 0) = 16
+)");
+  EXPECT_EQ(Mismatches(result), "4 getpriority priority 16/15\n");
 }
 
 // ---- Memory ----

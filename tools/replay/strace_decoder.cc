@@ -765,7 +765,7 @@ bool StraceDecoder::End(Record* out) {
     if (!StatusSignal(&number)) return false;
     out->name.assign(Since(begin));
     out->result = number;
-    Take(" (core dumped)");
+    if (Take(" (core dumped)")) out->result_note = "core dumped";
   } else {
     return Fail("not a line of strace");
   }

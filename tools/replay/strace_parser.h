@@ -51,7 +51,8 @@ struct Record {
     kCall,     // a system call
     kSignal,   // --- SIGCHLD {si_signo=...} ---   name is the signal, result its number, args[0] the siginfo struct
     kExited,   // +++ exited with N +++            result is N
-    kKilled,   // +++ killed by SIGX [(core dumped)] +++   name is the signal, result its number
+    kKilled,   // +++ killed by SIGX [(core dumped)] +++   name is the signal, result its number,
+               //                                          result_note "core dumped" if it was
     kStopped,  // --- stopped by SIGX ---          name is the signal, result its number
   };
   enum class Outcome : uint8_t {

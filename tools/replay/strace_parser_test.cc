@@ -521,6 +521,7 @@ TEST(StraceParser, DeathEndsTheCallThatTheTaskWasIn) {
   EXPECT_EQ(t.records[2].kind, Record::Kind::kKilled);
   EXPECT_EQ(t.records[2].name, "SIGKILL");
   EXPECT_EQ(t.records[2].result, SIGKILL);
+  EXPECT_EQ(t.records[2].result_note, "core dumped");
   EXPECT_EQ(t.records[3].kind, Record::Kind::kExited);
   EXPECT_EQ(t.records[3].result, 255);
   EXPECT_EQ(Error("7 open(\"x\", O_ODD <unfinished ...>\n7 +++ exited with 0 +++\n"),

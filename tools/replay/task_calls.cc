@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "absl/strings/match.h"
@@ -91,11 +92,23 @@ Pid Engine::OurPid(int32_t recorded) const {
 Verdict Engine::OnWait(Call& c) {
   const int32_t which = static_cast<int32_t>(c.f.Int(0));
   const int options = static_cast<int>(c.f.Int(2));
-  const Pid ours = which > 0 ? OurPid(which) : which < -1 ? -OurPid(-which) : which;
+  Pid ours = which > 0 ? OurPid(which) : which < -1 ? -OurPid(-which) : which;
+  bool raced = false;
+  if (which <= 0 && c.r.err == 0 && c.r.result > 0 && c.r.exit_line != c.r.line) {
+    // It slept until the recorded child ended.  Another one that ended before it returned may be listed first.
+    const Result<kernel::WaitInfo> first = kernel_.WaitId(c.t, P_ALL, 0, WEXITED | WNOHANG | WNOWAIT);
+    const Pid wanted = OurPid(static_cast<int32_t>(c.r.result));
+    if (first.ok() && first->pid != 0 && first->pid != wanted && died_.contains(first->pid)) {
+      raced = died_[first->pid] > c.r.line;
+      if (raced) ours = wanted;
+    }
+  }
   const Result<kernel::WaitResult> got = Timed([&] { return kernel_.Wait(c.t, ours, options); });
   if (std::optional<Verdict> verdict = Errors(c, ErrorOf(got))) return *verdict;
   const bool reaps = WIFEXITED(got->status) || WIFSIGNALED(got->status);
-  return CompareWait(c, static_cast<int32_t>(c.r.result), c.f.WaitStatus(1), got->pid, got->status, reaps);
+  const Verdict verdict =
+      CompareWait(c, static_cast<int32_t>(c.r.result), c.f.WaitStatus(1), got->pid, got->status, reaps);
+  return raced && verdict == Verdict::kPredicted ? Verdict::kRaceOk : verdict;
 }
 
 Verdict Engine::OnWaitId(Call& c) {
@@ -210,6 +223,18 @@ Verdict Engine::OnUmask(Call& c) {
   return CompareNumber(c, "umask", *old, "it was set differently before");
 }
 
+Verdict Engine::OnPriority(Call& c) {
+  if (c.f.Int(0) != PRIO_PROCESS) return Verdict::kUnsupported;
+  const Pid of = c.f.Int(1) == 0 ? 0 : OurPid(static_cast<int32_t>(c.f.Int(1)));
+  if (c.r.name == "setpriority") {
+    const int nice = static_cast<int>(c.f.Int(2));
+    return CompareAck(c, ErrorOf(Timed([&] { return kernel_.SetNice(c.t, of, nice); })));
+  }
+  const Result<int> nice = Timed([&] { return kernel_.GetNice(c.t, of); });
+  if (std::optional<Verdict> verdict = Errors(c, ErrorOf(nice))) return *verdict;
+  return CompareNumber(c, "priority", 20 - *nice, "it was set differently before");  // as the system call returns it
+}
+
 Verdict Engine::OnLimit(Call& c) {
   const bool both = c.r.name == "prlimit64";
   Pid of = 0;
@@ -313,7 +338,7 @@ Verdict Engine::OnSigreturn(Call& c) {
   const int err = ErrorOf(Timed([&] { return kernel_.SigReturn(c.t); }));
   if (err != 0) return Differ(c, "errno", "a mask restored", absl::StrCat("errno ", err), WhyError(c, err));
   const Result<uint64_t> mask = kernel_.Sigprocmask(c.t, SIG_BLOCK, nullptr);
-  const Arg* shown = c.f.size() > 0 && c.f.IsStruct(0) ? c.f.At(0)->Find("mask") : nullptr;
+  const Arg* shown = c.f.size() > 0 && c.f.IsStruct(0) ? c.f.At(0).Find("mask") : nullptr;
   const std::optional<uint64_t> wanted = shown == nullptr ? std::nullopt : SignalSetOf(*shown);
   if (!wanted || !mask.ok()) return Verdict::kAck;
   if (*wanted == *mask) return Verdict::kPredicted;
