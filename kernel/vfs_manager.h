@@ -104,6 +104,14 @@ class Filesystem : public std::enable_shared_from_this<Filesystem> {
 struct InodeRef {
   InodeRef() = default;
   explicit InodeRef(Inode& node) : fs(node.fs.shared_from_this()), inode(node.shared_from_this()) {}
+  InodeRef(const InodeRef&) = default;
+  InodeRef(InodeRef&&) noexcept = default;
+  // By swapping: what was held goes in the order of destruction, the inode before its file system.
+  InodeRef& operator=(InodeRef other) noexcept {
+    fs.swap(other.fs);
+    inode.swap(other.inode);
+    return *this;
+  }
   explicit operator bool() const { return inode != nullptr; }
   Inode& operator*() const { return *inode; }
   Inode* operator->() const { return inode.get(); }
