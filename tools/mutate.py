@@ -3,11 +3,12 @@
 
     bazel run //tools:mutate
 
-usage: mutate.py [--nightly] [--filter=WORDS] BINARY...
+usage: mutate.py [--nightly] [--filter=WORDS] [--reached_only] BINARY...
 
 Runs the model binaries and prints, for each mutant, where it is, what was weakened, and which model killed it after how
 many schedules, or by which argument it may live. Then checks that no order of a header was left out. Fails if a mutant
-survives without an argument or an order is reached by no model. --filter shows only lines that contain the words.
+survives without an argument or an order is reached by no model. --filter shows only lines that contain the words;
+--reached_only weakens nothing and only looks for orders that are untagged, unpaired or reached by no model.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def main(argv: list[str]) -> int:
             words = argument.removeprefix("--filter=")
         elif argument == "--nightly":
             options.append(argument)
+        elif argument == "--reached_only":
+            options.append("--nomutate")
         elif argument.startswith("-"):
             sys.exit(f"{argument}: no such option\n\n{__doc__}")
         else:
@@ -56,7 +59,7 @@ def main(argv: list[str]) -> int:
         sys.exit(f"no model binary given\n\n{__doc__}")
 
     # Where the sources are: the checkout if bazel run says so, else the folder that has this one.
-    root = pathlib.Path(os.environ.get("BUILD_WORKSPACE_DIRECTORY", pathlib.Path(__file__).resolve().parent.parent))
+    root = pathlib.Path(os.environ.get("BUILD_WORKSPACE_DIRECTORY", pathlib.Path(__file__).absolute().parent.parent))
     options.append(f"--survivors={root / 'models' / 'survivors.txt'}")
 
     start = time.monotonic()

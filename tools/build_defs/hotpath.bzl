@@ -90,6 +90,34 @@ def hotpath_fuzzer(name, harness, dictionary = None):
         deps = [harness] + _engine_deps(),
     )
 
+def _python(rule, name, srcs, main, args, data, **kwargs):
+    rule(
+        name = name,
+        srcs = ["//tools/build_defs:run.sh"],
+        args = ["python3", "-m", "%s.%s" % (native.package_name().replace("/", "."), main or name)] + args,
+        data = srcs + data,
+        **kwargs
+    )
+
+def python_test(name, srcs, main = None, args = [], data = [], **kwargs):
+    """Runs a Python module of this package, NAME unless `main` says another, as a test.
+
+    Bazel's own rules ask for a `python` that Debian does not have.
+
+    Args:
+      name: name of the test.
+      srcs: the module and those it imports.
+      main: the module to run.
+      args: arguments for it.
+      data: files it reads.
+      **kwargs: passed on to the test.
+    """
+    _python(native.sh_test, name, srcs, main, args, data, **kwargs)
+
+def python_binary(name, srcs, main = None, args = [], data = [], **kwargs):
+    """Like python_test, for `bazel run`."""
+    _python(native.sh_binary, name, srcs, main, args, data, **kwargs)
+
 def _engine_deps():
     return select({
         "//tools/build_defs:fuzz_engine_standalone": ["//fuzz/base:standalone_main"],
