@@ -19,18 +19,17 @@ namespace hotpath::kernel {
 // Flags, modes, structures and errno numbers are those of Linux on x86-64; so is the order in which errors are found.
 //
 // Threads   Every call may be made by any thread at any time, also for the same task. Destroying the kernel while a
-// call
-//           is running is a mistake of the caller.
+//           call is running is a mistake of the caller.
 // Sleeping  A call that would sleep blocks its thread until the event, or until a signal for which the task has a
-// handler
-//           without SA_RESTART: then it fails with kEINTR. A handler with SA_RESTART waits until the call has ended.
-//           With KernelOptions::never_block such a call returns kERESTART at once and changes nothing; make it again
-//           when something has happened. (A write(2) of more than 4096 bytes to a pipe takes what fits and returns
-//           that count; a FIFO's open(2) counts as an opener until it is made again or its task does something else.)
+//           handler without SA_RESTART: then it fails with kEINTR. A handler with SA_RESTART waits until the call has
+//           ended. With KernelOptions::never_block such a call returns kERESTART at once and changes nothing; make it
+//           again when something has happened. (A write(2) of more than 4096 bytes to a pipe takes what fits and
+//           returns that count; a FIFO's open(2) counts as an opener until it is made again or its task does
+//           something else.)
 // Dead      A call by a task that does not exist, or that dies in its sleep, fails with kESRCH.
 // Stopped   A call by a stopped task, or by a task whose vfork(2) child has neither called exec nor exited, sleeps
-// first. Signals   A caught signal stays pending until DeliverSignal() takes it. A default action is taken at once;
-// with
+//           first.
+// Signals   A caught signal stays pending until DeliverSignal() takes it. A default action is taken at once; with
 //           never_block it too is left to DeliverSignal() or Terminate(), because the driver owns the schedule.
 class Kernel {
  public:

@@ -34,7 +34,7 @@ struct Kernel::State {
   Result<Task*> Enter(Pid t) HOTPATH_REQUIRES(mu);
 
   // Sleeps until one of the queues wakes, then returns success: look again. The queues must outlive the sleep. Fails
-  // with
+  // with one of
   //   kERESTART  never_block: nothing slept;
   //   kEINTR     a handler must run first (a `restartable` call sleeps on if it has SA_RESTART);
   //   kESRCH     the task died: it must not be touched again.
