@@ -16,7 +16,8 @@ enum class Search : uint8_t { kFull, kBound, kRandom };
 struct Job {
   size_t model;  // its number in this binary
   Search search;
-  uint64_t schedules;  // at most so many
+  uint64_t schedules;           // at most so many
+  uint64_t steps = UINT64_MAX;  // and no further one after so many in all
   unsigned context_bound = 2;
   bool spurious_wakeups = false;
   int64_t mutated = -1;    // the site to weaken, or none
@@ -39,6 +40,7 @@ struct Board {
 
   Verdict verdict;
   uint64_t schedules;
+  uint64_t steps;  // objects made, used and destroyed by the model: what a schedule costs
   char reason[256];
 
   bool parked;  // ever: some thread of some model. Then spurious wake-ups are worth a run

@@ -46,13 +46,14 @@ namespace {
 // How much is searched: counts and not times, so that a run on a slow machine says the same.
 struct Depth {
   uint64_t full, bound, random;  // schedules that must hold: at most so many a model,
-  uint64_t all;                  // and at most so many a binary, shared evenly
+  uint64_t all;                  // and at most so many a binary, shared evenly;
+  uint64_t steps;                // a binary, too, for those whose schedules are long
   unsigned context_bound;
   std::vector<uint64_t> quick;  // random schedules for a mutant and model; the next number if the last killed nothing
   uint64_t thorough;            // then so many of each search, before a mutant is said to survive
 };
-const Depth kEveryCommit{100'000, 100'000, 50'000, 800'000, 2, {300, 5'000}, 20'000};
-const Depth kNightly{5'000'000, 2'000'000, 1'000'000, 40'000'000, 3, {300, 5'000, 100'000}, 500'000};
+const Depth kEveryCommit{100'000, 100'000, 50'000, 800'000, 60'000'000, 2, {300, 5'000}, 20'000};
+const Depth kNightly{5'000'000, 2'000'000, 1'000'000, 40'000'000, 6'000'000'000, 3, {300, 5'000, 100'000}, 500'000};
 
 constexpr uint64_t kFindSites = 3'000;  // random schedules that reach what a model reaches
 constexpr unsigned kSecondsPerSchedule = 60;
@@ -140,9 +141,10 @@ class Runner {
     const uint64_t asked = depth_.full + depth_.bound + depth_.random;
     const uint64_t share = std::min(asked, depth_.all / selected_.size());
     const auto scaled = [&](uint64_t schedules) { return schedules * share / asked; };
-    const Job full{model, Search::kFull, scaled(depth_.full)};
-    const Job bound{model, Search::kBound, scaled(depth_.bound), depth_.context_bound};
-    const Job random{model, Search::kRandom, scaled(depth_.random)};
+    const uint64_t steps = depth_.steps / (3 * selected_.size());
+    const Job full{model, Search::kFull, scaled(depth_.full), steps};
+    const Job bound{model, Search::kBound, scaled(depth_.bound), steps, depth_.context_bound};
+    const Job random{model, Search::kRandom, scaled(depth_.random), steps};
     if (!MustHold(full, "full") || !MustHold(bound, absl::StrCat("bound ", depth_.context_bound)) ||
         !MustHold(random, "random")) {
       return;
@@ -207,7 +209,7 @@ class Runner {
     tries.reserve(depth_.quick.size() + 2);
     for (const uint64_t schedules : depth_.quick) tries.push_back({0, Search::kRandom, schedules});
     if (thoroughly) {
-      tries.push_back({0, Search::kBound, depth_.thorough, depth_.context_bound});
+      tries.push_back({0, Search::kBound, depth_.thorough, UINT64_MAX, depth_.context_bound});
       tries.push_back({0, Search::kFull, depth_.thorough});
     }
     for (Job job : tries) {
@@ -319,6 +321,7 @@ Outcome RunJob(const ModelEntry& model, const Job& job) {
   board.job = job;
   board.verdict = Verdict::kCrashed;
   board.schedules = 0;
+  board.steps = 0;
   board.reason[0] = '\0';
   std::cout.flush();
   const pid_t child = fork();
@@ -352,7 +355,7 @@ int Main(int argc, char** argv, std::initializer_list<ModelEntry> models,
 
 void model_internal::CountExecution() {
   Board& board = *g_board;
-  if (board.schedules == board.job.schedules) {
+  if (board.schedules == board.job.schedules || board.steps >= board.job.steps) {
     board.verdict = Verdict::kCapped;
     _exit(0);
   }

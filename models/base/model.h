@@ -102,7 +102,7 @@ void Explore(rl::test_params& params) {
   params.progress_stream = &unused;
   if (rl::run_test<Test, Scheduler<M::kThreads>>(params, state, false) == rl::test_result_success) return;
   if (!g_board->job.history) return;
-  g_board->job.schedules = UINT64_MAX;  // the replay does not count
+  g_board->job.schedules = g_board->job.steps = UINT64_MAX;  // the replay does not count
   params.collect_history = true;
   params.initial_state = state.str();
   rl::run_test<Test, Scheduler<M::kThreads>>(params, unused, true);

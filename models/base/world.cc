@@ -76,7 +76,10 @@ rl::memory_order Convert(std::memory_order order) {
 
 // ---- Life ----
 
-Life::Life() : data_(rl::ctx().var_ctor()) { data_->init(*rl::ctx().threadx_); }
+Life::Life() : data_(rl::ctx().var_ctor()) {
+  ++g_board->steps;
+  data_->init(*rl::ctx().threadx_);
+}
 
 Life::~Life() {
   Write("destroy", Where::current());
@@ -84,6 +87,7 @@ Life::~Life() {
 }
 
 void Life::Touch(const Where& where) const {
+  ++g_board->steps;
   signature_.check(Info(where));
   if (data_->load(*rl::ctx().threadx_)) return;
   Fail(rl::test_result_data_race, "data race: another thread writes, makes or destroys this object", where);
@@ -95,6 +99,7 @@ void Life::Read(const Where& where) const {
 }
 
 void Life::Write(const char* what, const Where& where) {
+  ++g_board->steps;
   Log(this, what, where);
   signature_.check(Info(where));
   if (data_->store(*rl::ctx().threadx_)) return;
