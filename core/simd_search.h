@@ -56,8 +56,7 @@ class PathPrefixSet {
 
   // Copies what it needs of the rules.
   //   - Only '/' is special. ".", "..", doubled slashes, case, encodings and NUL are bytes like any other: "/a//b"
-  //   covers
-  //     "/a//b/c" and not "/a/b", and "/a" covers "/a//b".
+  //     covers "/a//b/c" and not "/a/b", and "/a" covers "/a//b".
   //   - Slashes at the end of a rule are dropped: "/home/" is the rule "/home", and covers the path "/home" too.
   //   - "/", and any rule of slashes only, covers every path that starts with '/'.
   //   - The empty rule covers the empty path and nothing else; nothing else covers the empty path.
