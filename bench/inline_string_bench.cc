@@ -10,9 +10,17 @@
 #include "absl/base/attributes.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
+#include "absl/hash/hash.h"
 #include "absl/strings/str_format.h"
 #include "benchmark/benchmark.h"
 #include "hotpath/core/inline_string.h"
+
+#if __has_include(<boost/container/small_vector.hpp>)  // Debian: libboost-dev
+#include <boost/container/small_vector.hpp>
+#define HOTPATH_BENCH_BOOST(name, args) BENCHMARK_TEMPLATE(name, Boost24) args
+#else
+#define HOTPATH_BENCH_BOOST(name, args) static_assert(true)
+#endif
 
 // Every row works on kBatch strings an iteration, so that loop overhead does not hide a nanosecond: read
 // items_per_second. Argument: length in bytes; kMixed draws it from 0 to 23, so that the branch on the length is not
@@ -23,6 +31,9 @@ namespace {
 
 using absl::InlinedVector;
 using Inlined24 = InlinedVector<char, 24>;
+#if __has_include(<boost/container/small_vector.hpp>)
+using Boost24 = boost::container::small_vector<char, 24>;
+#endif
 
 constexpr int kBatch = 64;
 constexpr int64_t kMixed = -1;
@@ -126,6 +137,78 @@ void BM_AppendTwice(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * kBatch);
 }
 
+// Copies over a string that holds something already.
+template <class S>
+void BM_CopyAssign(benchmark::State& state) {
+  const std::vector<S> all = MakeAll<S>(Texts(state.range(0)));
+  S to = Make<S>("before");
+  for (auto _ : state) {
+    for (const S& s : all) {
+      to = s;
+      benchmark::DoNotOptimize(to);
+    }
+  }
+  state.SetItemsProcessed(state.iterations() * kBatch);
+}
+
+// There and back.
+template <class S>
+void BM_MoveAssign(benchmark::State& state) {
+  std::vector<S> all = MakeAll<S>(Texts(state.range(0)));
+  S to = Make<S>("before");
+  for (auto _ : state) {
+    for (S& s : all) {
+      to = std::move(s);
+      benchmark::DoNotOptimize(to);
+      s = std::move(to);
+      benchmark::DoNotOptimize(s);
+    }
+  }
+  state.SetItemsProcessed(state.iterations() * kBatch);
+}
+
+template <class S>
+void BM_Less(benchmark::State& state) {
+  const std::vector<S> left = MakeAll<S>(Texts(state.range(0))), right = left;
+  for (auto _ : state) {
+    for (int i = 0; i < kBatch; ++i) benchmark::DoNotOptimize(left[i] < right[i]);
+  }
+  state.SetItemsProcessed(state.iterations() * kBatch);
+}
+
+// Where the text is and how long.
+template <class S>
+void BM_DataAndSize(benchmark::State& state) {
+  const std::vector<S> all = MakeAll<S>(Texts(state.range(0)));
+  for (auto _ : state) {
+    for (const S& s : all) {
+      benchmark::DoNotOptimize(s.data());
+      benchmark::DoNotOptimize(s.size());
+    }
+  }
+  state.SetItemsProcessed(state.iterations() * kBatch);
+}
+
+template <class S>
+void BM_PushBack(benchmark::State& state) {
+  const auto length = static_cast<size_t>(state.range(0));
+  for (auto _ : state) {
+    S s;
+    for (size_t i = 0; i < length; ++i) s.push_back(static_cast<char>('a' + i % 26));
+    benchmark::DoNotOptimize(s);
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+
+template <class S>
+void BM_Hash(benchmark::State& state) {
+  const std::vector<S> all = MakeAll<S>(Texts(state.range(0)));
+  for (auto _ : state) {
+    for (const S& s : all) benchmark::DoNotOptimize(absl::Hash<S>{}(s));
+  }
+  state.SetItemsProcessed(state.iterations() * kBatch);
+}
+
 void BM_FormatInlineString(benchmark::State& state) {
   int number = 0;
   for (auto _ : state) benchmark::DoNotOptimize(InlineString::Format("no process %d", ++number));
@@ -149,7 +232,8 @@ void BM_Find(benchmark::State& state) {
 #define HOTPATH_BENCH_ALL(name, ...)                  \
   BENCHMARK_TEMPLATE(name, InlineString) __VA_ARGS__; \
   BENCHMARK_TEMPLATE(name, std::string) __VA_ARGS__;  \
-  BENCHMARK_TEMPLATE(name, Inlined24) __VA_ARGS__
+  BENCHMARK_TEMPLATE(name, Inlined24) __VA_ARGS__;    \
+  HOTPATH_BENCH_BOOST(name, __VA_ARGS__)
 
 #define HOTPATH_BENCH_STRINGS(name, ...)              \
   BENCHMARK_TEMPLATE(name, InlineString) __VA_ARGS__; \
@@ -162,6 +246,12 @@ HOTPATH_BENCH_ALL(BM_Construct, HOTPATH_LENGTHS);
 HOTPATH_BENCH_ALL(BM_Copy, HOTPATH_LENGTHS);
 HOTPATH_BENCH_ALL(BM_ConstructAndMove, HOTPATH_LENGTHS);
 HOTPATH_BENCH_ALL(BM_Equal, HOTPATH_LENGTHS);
+HOTPATH_BENCH_ALL(BM_CopyAssign, HOTPATH_LENGTHS);
+HOTPATH_BENCH_ALL(BM_MoveAssign, HOTPATH_LENGTHS);
+HOTPATH_BENCH_ALL(BM_Less, HOTPATH_LENGTHS);
+HOTPATH_BENCH_ALL(BM_DataAndSize, HOTPATH_LENGTHS);
+HOTPATH_BENCH_ALL(BM_PushBack, ->Arg(7)->Arg(15)->Arg(23)->Arg(24)->Arg(64)->Arg(256));
+HOTPATH_BENCH_STRINGS(BM_Hash, HOTPATH_LENGTHS);
 HOTPATH_BENCH_STRINGS(BM_EqualView, HOTPATH_LENGTHS);
 HOTPATH_BENCH_STRINGS(BM_AppendTwice, HOTPATH_LENGTHS);
 BENCHMARK_TEMPLATE(BM_Find, InlineStringMap<int>) HOTPATH_LENGTHS;

@@ -11,6 +11,7 @@
 
 namespace hotpath {
 
+using simd_search_internal::BuildCount;
 using simd_search_internal::EqualBytes;
 using simd_search_internal::FewWord;
 using simd_search_internal::kBlock;
@@ -219,8 +220,9 @@ void CompileFew(PathRules& rules) {
 }
 
 // Cuckoo hashing (Pagh and Rodler, 2001). False if the rules do not fit with this seed.
-bool FillSlots(PathRules& rules, std::vector<uint64_t>& hashes) {
+bool FillSlots(PathRules& rules, std::vector<uint64_t>& hashes, BuildCount& count) {
   constexpr int kMaxMoves = 500;
+  ++count.seeds;
   for (size_t i = 0; i < rules.rules.size(); ++i) hashes[i] = Hash(TextOf(rules, rules.rules[i]), rules.seed);
   std::fill(rules.slots.begin(), rules.slots.end(), 0);
   for (size_t i = 0; i < rules.rules.size(); ++i) {
@@ -229,6 +231,7 @@ bool FillSlots(PathRules& rules, std::vector<uint64_t>& hashes) {
     size_t place = simd_search_internal::FirstPlace(hash, rules.slots.size());
     for (int moves = 0; rules.slots[place] != 0; ++moves) {
       if (moves == kMaxMoves) return false;
+      ++count.moves;
       std::swap(slot, rules.slots[place]);
       hash = hashes[(slot & 0xffffffff) - 1];
       const size_t first = simd_search_internal::FirstPlace(hash, rules.slots.size());
@@ -239,7 +242,7 @@ bool FillSlots(PathRules& rules, std::vector<uint64_t>& hashes) {
   return true;
 }
 
-void CompileMany(PathRules& rules) {
+void CompileMany(PathRules& rules, BuildCount& count) {
   size_t longest = 0;
   for (const PathRule& rule : rules.rules) longest = std::max(longest, size_t{rule.length});
   rules.lengths.resize(longest / kBlock + 1);
@@ -250,14 +253,15 @@ void CompileMany(PathRules& rules) {
   // that were made to collide under one seed do not under the next.
   rules.slots.resize(rules.rules.size() * 11 / 5 + 1);
   std::vector<uint64_t> hashes(rules.rules.size());
-  while (!FillSlots(rules, hashes)) rules.seed += simd_search_internal::kHashStep;
+  while (!FillSlots(rules, hashes, count)) rules.seed += simd_search_internal::kHashStep;
 }
 
 }  // namespace
 
-PathPrefixSet::PathPrefixSet(std::span<const std::string_view> given) {
+PathRules simd_search_internal::CompileRules(std::span<const std::string_view> given, BuildCount& count) {
   HOTPATH_CHECK(given.size() <= size_t{1} << 30, "PathPrefixSet: more than 2^30 rules");
-  rules_.given = given.size();
+  PathRules rules;
+  rules.given = given.size();
 
   struct Entry {
     std::string_view text;
@@ -276,44 +280,55 @@ PathPrefixSet::PathPrefixSet(std::span<const std::string_view> given) {
     bytes += entries.back().text.size();
   }
   HOTPATH_CHECK(bytes <= std::numeric_limits<uint32_t>::max(), "PathPrefixSet: more than 4 GiB of rules");
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+  std::sort(entries.begin(), entries.end(), [&](const Entry& a, const Entry& b) {
+    ++count.comparisons;
     return CoveringFirst(a.text, b.text) || (a.index < b.index && a.text == b.text);
   });
 
-  rules_.text.reserve(bytes);
-  rules_.rules.reserve(entries.size() + (empty ? 1 : 0));
+  rules.text.reserve(bytes);
+  rules.rules.reserve(entries.size() + (empty ? 1 : 0));
   std::vector<uint32_t> covering;  // the rules that cover the one at hand, the longest last
   for (const auto& [text, index] : entries) {
-    if (!rules_.rules.empty() && TextOf(rules_, rules_.rules.back()) == text) continue;
-    while (!covering.empty() && !Covers(TextOf(rules_, rules_.rules[covering.back()]), text)) covering.pop_back();
-    PathRule rule = {.text = static_cast<uint32_t>(rules_.text.size()),
+    if (!rules.rules.empty() && TextOf(rules, rules.rules.back()) == text) continue;
+    while (!covering.empty()) {
+      ++count.covers;
+      if (Covers(TextOf(rules, rules.rules[covering.back()]), text)) break;
+      covering.pop_back();
+    }
+    PathRule rule = {.text = static_cast<uint32_t>(rules.text.size()),
                      .length = static_cast<uint32_t>(text.size()),
                      .longest = index,
                      .first = index,
                      .outer = 0};
     if (!covering.empty()) {
-      const PathRule& parent = rules_.rules[covering.back()];
+      const PathRule& parent = rules.rules[covering.back()];
       rule.first = std::min(index, parent.first);
       rule.outer = parent.length / kBlock < rule.length / kBlock ? covering.back() + 1 : parent.outer;
     }
-    covering.push_back(static_cast<uint32_t>(rules_.rules.size()));
-    rules_.text.append(text);
-    rules_.rules.push_back(rule);
+    covering.push_back(static_cast<uint32_t>(rules.rules.size()));
+    rules.text.append(text);
+    rules.rules.push_back(rule);
   }
 
-  if (rules_.rules.size() > kMaxFew) {
-    CompileMany(rules_);
-  } else if (!rules_.rules.empty()) {
-    CompileFew(rules_);
+  if (rules.rules.size() > kMaxFew) {
+    CompileMany(rules, count);
+  } else if (!rules.rules.empty()) {
+    CompileFew(rules);
   }
   if (empty) {
-    rules_.rules.push_back({.text = 0, .length = 0, .longest = *empty, .first = *empty, .outer = 0});
-    rules_.empty = static_cast<uint32_t>(rules_.rules.size());
+    rules.rules.push_back({.text = 0, .length = 0, .longest = *empty, .first = *empty, .outer = 0});
+    rules.empty = static_cast<uint32_t>(rules.rules.size());
   }
+  return rules;
+}
+
+PathPrefixSet::PathPrefixSet(std::span<const std::string_view> rules) {
+  BuildCount count;
+  rules_ = simd_search_internal::CompileRules(rules, count);
 }
 
 size_t PathPrefixSet::MemoryUsed() const noexcept {
-  return sizeof(*this) + rules_.rules.capacity() * sizeof(PathRule) + rules_.text.capacity() +
+  return sizeof(*this) + rules_.rules.capacity() * sizeof(PathRule) + rules_.text.capacity() + 1 +
          rules_.few.capacity() * sizeof(FewWord) + (rules_.lengths.capacity() + rules_.slots.capacity()) * 8;
 }
 

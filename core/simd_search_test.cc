@@ -1,12 +1,17 @@
 #include "hotpath/core/simd_search.h"
 
 #include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <new>
 #include <optional>
@@ -26,7 +31,9 @@ namespace {
 using bench::HeapCount;
 using bench::HeapFailure;
 using bench::HeapMark;
+using simd_search_internal::BuildCount;
 using simd_search_internal::ChooseKernels;
+using simd_search_internal::CompileRules;
 using simd_search_internal::Kernels;
 using simd_search_internal::kMaxFew;
 using simd_search_internal::NaiveCovers;
@@ -157,6 +164,17 @@ TEST(SimdLevel, OneThatThisCpuHasNotIsRefusedLikeAnUnknownOne) {
 }
 
 TEST(SimdLevel, TheActiveOneIsTheOneChosenFromTheEnvironment) { EXPECT_EQ(ActiveSimdLevel(), ChooseKernels()->level); }
+
+// In a process of its own, which reads the variable when it starts.
+TEST(SimdLevelDeathTest, AProcessStartedWithTheVariableUsesThatLevel) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  for (const Kernels* kernels : TestAccess::AllKernels()) {
+    const Restore restore;
+    setenv("HOTPATH_SIMD", Name(*kernels).c_str(), 1);
+    EXPECT_EXIT(std::_Exit(ActiveSimdLevel() == kernels->level && FindHashSimd(g_hashes, 9) == 2 ? 0 : 1),
+                testing::ExitedWithCode(0), "");
+  }
+}
 
 TEST(SimdLevel, SearchesBeforeMainWork) { EXPECT_EQ(g_found_before_main, 1u); }
 
@@ -681,7 +699,8 @@ TEST(PathPrefixSet, TakesAHundredThousandRules) {
   for (size_t i = 0; i < rules.size(); ++i) first_of_text.push_back({rules[i], i});
   std::sort(first_of_text.begin(), first_of_text.end());
   for (const Kernels* kernels : TestAccess::AllKernels()) {
-    for (const std::string& rule : own) {
+    for (size_t i = 0; i < own.size(); i += 1 + i % 13) {
+      const std::string& rule = own[i];
       const size_t index =
           std::lower_bound(first_of_text.begin(), first_of_text.end(), std::pair(string_view(rule), size_t{0}))->second;
       ASSERT_EQ(TestAccess::LongestMatch(*kernels, set, rule), index);
@@ -690,7 +709,7 @@ TEST(PathPrefixSet, TakesAHundredThousandRules) {
     }
   }
   Rng rng(5);
-  for (int round = 0; round < 100; ++round) {
+  for (int round = 0; round < 20; ++round) {
     const std::string path = own[rng() % own.size()] + (round % 2 == 0 ? "/x" : "x");
     const auto longest = NaiveLongestMatch(rules, path);
     const auto first = NaiveFirstMatch(rules, path);
@@ -738,6 +757,154 @@ TEST(PathPrefixSet, AHashThatIsEqualByChanceIsNotAMatch) {
       ASSERT_EQ(kernels->match(shorter, path.data(), path.size()), nullptr) << Name(*kernels);
       ASSERT_EQ(kernels->match(orphaned, path.data(), path.size()), nullptr) << Name(*kernels);
     }
+  }
+}
+
+// ---- What building and matching cost, in counts ----
+
+std::vector<string_view> Views(const std::vector<std::string>& own) { return {own.begin(), own.end()}; }
+
+// Rule sets of all shapes, also those that make a sort or the search for covering rules slow if it can be made slow.
+std::vector<std::pair<const char*, std::vector<std::string>>> ShapesOf(size_t count) {
+  std::vector<std::pair<const char*, std::vector<std::string>>> shapes;
+  const std::vector<std::string> sorted = Numbered("/opt/component/", count);
+  shapes.push_back({"numbered", sorted});
+  shapes.push_back({"numbered, backwards", {sorted.rbegin(), sorted.rend()}});
+  shapes.push_back({"equal", std::vector<std::string>(count, "/the/one/rule")});
+  std::vector<std::string> stairs;  // 50 deep, again and again
+  for (size_t i = 0; i < count; ++i) stairs.push_back(i % 50 == 0 ? "/" + std::to_string(i) : stairs.back() + "/d");
+  shapes.push_back({"stairs", std::move(stairs)});
+  std::vector<std::string> random(count);
+  Rng rng(8);
+  for (std::string& rule : random) {
+    for (size_t i = 1 + rng() % 5; i > 0; --i) rule += "/" + std::to_string(rng() % 50);
+  }
+  shapes.push_back({"random", std::move(random)});
+  return shapes;
+}
+
+TEST(PathPrefixSet, BuildingTakesNLogNStepsForRulesOfAnyShape) {
+  for (const size_t count : {1000, 20000}) {
+    for (const auto& [shape, own] : ShapesOf(count)) {
+      BuildCount took;
+      const PathRules rules = CompileRules(Views(own), took);
+      EXPECT_EQ(rules.given, count);
+      EXPECT_LE(took.comparisons, 3 * count * std::bit_width(count)) << shape;
+      EXPECT_LE(took.covers, 2 * count) << shape;
+      EXPECT_LE(took.seeds, 3u) << shape;
+      EXPECT_LE(took.moves, took.seeds * count) << shape;
+    }
+  }
+}
+
+TEST(PathPrefixSet, BuildingTakesAFixedNumberOfAllocations) {
+  for (const size_t count : {100, 1000, 20000}) {
+    const std::vector<std::string> own = Numbered("/opt/component/", count);
+    const std::vector<string_view> rules = Views(own);
+    const HeapMark mark;
+    {
+      const PathPrefixSet set(rules);
+      bench::Escape(set);
+    }
+    const HeapCount took = mark.Since();
+    EXPECT_LE(took.allocations, 8u) << count;
+    EXPECT_EQ(took.allocations, took.frees) << count;
+  }
+}
+
+// A copy has no spare capacity: its blocks are what MemoryUsed() says, and it is never more than the original.
+TEST(PathPrefixSet, MemoryUsedIsWhatTheHeapWasAskedFor) {
+  for (const size_t count : {10, 64, 65, 1000, 20000}) {
+    const std::vector<std::string> own = Numbered("/some/rule/that/is/longer/than/the/head/", count);
+    const PathPrefixSet set(Views(own));
+    const HeapMark mark;
+    const PathPrefixSet copy(set);
+    bench::Escape(copy);
+    const HeapCount took = mark.Since();
+    EXPECT_EQ(copy.MemoryUsed(), took.bytes + sizeof(copy)) << count;
+    EXPECT_GE(set.MemoryUsed(), copy.MemoryUsed()) << count;
+    if (count < 1000) continue;
+    // What simd_search.h and docs/simd.md say of many rules: 20 bytes, and 2.2 slots of 8.
+    size_t text = 0;
+    for (const std::string& rule : own) text += rule.size();
+    EXPECT_LE(took.bytes, text + count * 38 + 1024) << count;
+  }
+}
+
+// How many instructions f() takes, counted one by one in a child. Nothing if this system forbids to trace.
+std::optional<int64_t> InstructionsOf(const std::function<void()>& f) {
+  const auto count = [](const std::function<void()>& g) -> std::optional<int64_t> {
+    const pid_t child = fork();
+    if (child == 0) {
+      if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) _exit(1);
+      raise(SIGSTOP);
+      g();
+      raise(SIGSTOP);
+      _exit(0);
+    }
+    int status = 0;
+    if (waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) return std::nullopt;
+    int64_t steps = 0;
+    do {
+      if (ptrace(PTRACE_SINGLESTEP, child, nullptr, nullptr) != 0) break;
+      ++steps;
+    } while (waitpid(child, &status, 0) == child && WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
+    const bool stopped = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP;
+    kill(child, SIGKILL);
+    waitpid(child, &status, 0);
+    if (!stopped) return std::nullopt;
+    return steps;
+  };
+  const std::optional<int64_t> nothing = count([] {});
+  const std::optional<int64_t> all = count(f);
+  if (!nothing || !all) return std::nullopt;
+  return *all - *nothing;
+}
+
+// Rules of equal length, so that sets differ in nothing but the number of their rules.
+std::vector<std::string> RulesOfEqualLength(size_t count) {
+  std::vector<std::string> own;
+  for (size_t i = 0; i < count; ++i) own.push_back("/srv/" + std::to_string(1000000 + i) + "/data");
+  return own;
+}
+
+TEST(PathPrefixSet, AMatchTakesAsManyInstructionsAmong100000RulesAsAmong100) {
+  const std::string covered = "/srv/1000017/data/a/file";
+  const std::string not_covered = "/srv/2000017/data/a/file";
+  if (!InstructionsOf([] {})) GTEST_SKIP() << "this system forbids to trace";
+  const auto all = TestAccess::AllKernels();
+  for (const Kernels* kernels : {all.front(), all.back()}) {
+    std::vector<int64_t> hits, misses;
+    for (const size_t count : {100, 100000}) {
+      const std::vector<std::string> own = RulesOfEqualLength(count);
+      const PathPrefixSet set(Views(own));
+      hits.push_back(*InstructionsOf([&] { bench::Escape(TestAccess::LongestMatch(*kernels, set, covered)); }));
+      misses.push_back(*InstructionsOf([&] { bench::Escape(TestAccess::LongestMatch(*kernels, set, not_covered)); }));
+      EXPECT_GT(misses.back(), 20) << "not counted";
+    }
+    // Some for a rule that lies in the second of its slots instead of the first.
+    EXPECT_NEAR(static_cast<double>(hits[1]), static_cast<double>(hits[0]), 40) << Name(*kernels);
+    EXPECT_EQ(misses[1], misses[0]) << Name(*kernels);
+  }
+}
+
+TEST(PathPrefixSet, AMatchTakesInstructionsInProportionToThePath) {
+  if (!InstructionsOf([] {})) GTEST_SKIP() << "this system forbids to trace";
+  // The worst case: a rule ends at every slash of the path, and none but the first covers it.
+  std::string path = "/a";
+  while (path.size() < 1024) path += "/bbbbbbb";
+  std::vector<std::string> own = {"/a"};
+  for (size_t n = 10; n <= path.size(); n += 8) own.push_back(path.substr(0, n - 1) + "c");
+  const PathPrefixSet set(Views(own));
+  const auto all = TestAccess::AllKernels();
+  for (const Kernels* kernels : {all.front(), all.back()}) {
+    const auto steps = [&](size_t n) {
+      return *InstructionsOf(
+          [&] { bench::Escape(TestAccess::LongestMatch(*kernels, set, string_view(path).substr(0, n))); });
+    };
+    EXPECT_EQ(TestAccess::LongestMatch(*kernels, set, path), 0u);
+    const int64_t some = steps(128);
+    EXPECT_LE(steps(512), some * 9 / 2) << Name(*kernels);
   }
 }
 

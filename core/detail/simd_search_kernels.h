@@ -6,7 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "hotpath/core/base/sync.h"
@@ -57,6 +59,15 @@ struct PathRules {
   std::vector<uint64_t> slots;
   uint64_t seed = 0;
 };
+
+// What compiling a set took: the bound that it has is pinned by these, not by a clock.
+struct BuildCount {
+  uint64_t comparisons = 0;  // of two rules, while sorting
+  uint64_t covers = 0;       // does this rule cover that one?
+  uint64_t moves = 0;        // of a rule from one of its two slots to the other
+  uint64_t seeds = 0;        // tables begun
+};
+PathRules CompileRules(std::span<const std::string_view> given, BuildCount& count);
 
 // ---- The hash of a prefix ----
 //
