@@ -77,21 +77,20 @@ struct CowStats : CowCounters {
 template <CowOptions kOptions, SyncPolicy Sync>
 class BasicCowMemoryManager;
 
-// CowMemory: the memory of a process. 2^64 bytes in pages of 4 KiB; only what was written costs anything; Fork is O(1).
+// CowMemory: the memory of a process, 2^64 bytes in pages of 4 KiB. Untouched ones cost nothing, and Fork is O(1).
 //
-// Contract  Each method is one step to all others, on this memory and on its forks. (A Write that spans pages of a
-// shared
-//           mapping is one step to users of this memory; forks may see it page by page.) Nothing that fails, for want
-//           of memory or otherwise, changes what any memory reads; bad_alloc comes back as ENOMEM. Moved-from is empty.
-// Progress  All blocking: readers of one memory run together, writers alone. Forks share no lock, except to copy a
-//           node both still hold and to use a shared mapping. Destroying must not race with use.
-// Cost      Read: 2 RMWs and, a page, up to 11 nodes, typically 3 or 4. Write to an own page: 4 RMWs. Fork, Snapshot: 4
-//           RMWs (one more once in 30), no allocation. First write to a page after a fork: one page and the path to it,
-//           2 RMWs each. Map, Unmap: nodes at the two ends; the pages that go; and, of ranges that are or were shared,
-//           a list of the shared mappings. Protect: nodes in the range. To drop: nodes and pages held by nobody else,
-//           and one RMW for each held by others. Dropping recurses 13 deep at most.
-// Not for   a fork(2) child if another thread was inside. Callbacks must not use the memory they are called from.
-// Proof     cow_memory_model fails if any [tag] is weakened; fuzz against a map of bytes; stress with leak check.
+// Contract  Each method is one step to users of this memory and to its forks; to the forks, a Write across pages of a
+//           shared mapping is one step a page. What fails, ENOMEM too, changes no byte. Moved-from: empty.
+// Progress  All blocking: readers of one memory run together, writers alone. Forks wait for each other only to copy a
+//           node that both hold, and at shared mappings. Destroying must not race with use.
+// Cost      Read: 2 RMWs; a page, up to 11 nodes, mostly 3. Write in place: 4 RMWs. Fork: 4 RMWs, once in 30 forks 5;
+// no
+//           allocation. First write after a fork: the page and the nodes to it, an allocation and 1 or 2 RMWs each.
+//           Map, Unmap, Protect: nodes at both ends, what goes, for Protect those between; and a list of shared
+//           mappings, if they come or go. Drop: what nobody else has, an RMW for what hangs from that; recurses 11
+//           deep.
+// Not for   a fork(2) child if another thread was inside. A callback must not use the memory that calls it.
+// Proof     cow_memory_model fails if any [tag] is weakened; cow_memory_fuzz against a std::map of pages.
 // Example   CowMemoryTest.AChildSeesWhatItsParentHadAndNotWhatItWrites
 template <CowOptions kOptions = CowOptions{}, SyncPolicy Sync = StdSync>
 class BasicCowMemory {
