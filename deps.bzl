@@ -7,6 +7,7 @@ packages, so these lines serve an offline machine and the Internet alike.
 
 load("@bazel_tools//tools/build_defs/repo:http.bzl", "http_archive")
 load("@bazel_tools//tools/build_defs/repo:utils.bzl", "maybe")
+load("//tools/build_defs:peers.bzl", "hotpath_peers_repository")
 load("//tools/build_defs:shims.bzl", "hotpath_shim_repository", "needs_shims")
 
 _RELACY_COMMIT = "acc09bbe65a1837a08912774c7fed178547514e6"
@@ -72,3 +73,6 @@ def hotpath_dependencies(test_only = True):
         strip_prefix = "relacy-" + _RELACY_COMMIT,
         urls = ["https://github.com/dvyukov/relacy/archive/%s.tar.gz" % _RELACY_COMMIT],
     )
+
+    # Nothing is downloaded: it looks for what the system has.
+    maybe(hotpath_peers_repository, name = "hotpath_peers")
