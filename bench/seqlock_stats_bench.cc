@@ -1,6 +1,5 @@
-// Reads and writes of a small struct: SeqlockStats beside an unsynchronised copy (the floor), std::shared_mutex, and
-// the textbook seqlock that copies word by word. The goals are ratios between rows of one run. The rows with a writer
-// check what they read, a torn value ends the run; their times mean something only on two free cores.
+// Reads and writes of a small struct: SeqlockStats beside an unsynchronised copy (the floor), std::shared_mutex, the
+// textbook seqlock that copies word by word, and other libraries'. Rows with a writer check every value they read.
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -9,12 +8,22 @@
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
+#include <string>
 #include <thread>
 
+#include "bench/base/rows.h"
 #include "benchmark/benchmark.h"
 #include "hotpath/core/seqlock_stats.h"
 
-namespace hotpath {
+#if HOTPATH_HAVE_CK
+#include "ck_sequence.h"
+#endif
+#if HOTPATH_HAVE_XENIUM
+#include "xenium/left_right.hpp"
+#include "xenium/seqlock.hpp"
+#endif
+
+namespace hotpath::bench {
 namespace {
 
 template <size_t kBytes>
@@ -31,7 +40,6 @@ void Bump(Value<kBytes>& value) {
 template <size_t kBytes>
 class Plain {
  public:
-  static constexpr bool kThreadSafe = false;
   Value<kBytes> Read() const { return value_; }
   void Write() { Bump(value_); }
 
@@ -42,7 +50,6 @@ class Plain {
 template <size_t kBytes, uint32_t kSlots>
 class Ours {
  public:
-  static constexpr bool kThreadSafe = true;
   Value<kBytes> Read() const { return stats_.Read(); }
   void Write() {
     stats_.Write([](Value<kBytes>& value) { Bump(value); });
@@ -55,7 +62,6 @@ class Ours {
 template <size_t kBytes>
 class SharedMutex {
  public:
-  static constexpr bool kThreadSafe = true;
   Value<kBytes> Read() const {
     std::shared_lock lock(mu_);
     return value_;
@@ -73,7 +79,6 @@ class SharedMutex {
 template <size_t kBytes>
 class WordSeqlock {
  public:
-  static constexpr bool kThreadSafe = true;
   Value<kBytes> Read() const {
     for (;;) {
       const uint64_t before = sequence_.load(std::memory_order::acquire);
@@ -106,63 +111,152 @@ class WordSeqlock {
   alignas(64) std::array<std::atomic<uint64_t>, kBytes / 8> words_{};
 };
 
-// What a row measures, on its own lines and behind a pointer that the compiler knows nothing about. In a process that
-// had a second thread once: glibc and libstdc++ skip locks and atomics before that.
-template <class Cell>
-class Hidden {
+#if HOTPATH_HAVE_CK
+template <size_t kBytes>
+class CkSequence {
  public:
-  Hidden() {
-    std::thread([] {}).join();
-    benchmark::DoNotOptimize(cell_);
+  Value<kBytes> Read() const {
+    Value<kBytes> value;
+    unsigned version;
+    do {
+      version = ck_sequence_read_begin(&sequence_);
+      value = value_;
+    } while (ck_sequence_read_retry(&sequence_, version));
+    return value;
   }
-  Cell* operator->() const { return cell_; }
+  void Write() {
+    std::lock_guard lock(mu_);
+    ck_sequence_write_begin(&sequence_);
+    Bump(value_);
+    ck_sequence_write_end(&sequence_);
+  }
 
  private:
-  struct alignas(256) Lines {
-    Cell cell;
-  };
-  std::unique_ptr<Lines> lines_ = std::make_unique<Lines>();
-  Cell* cell_ = &lines_->cell;
+  std::mutex mu_;
+  alignas(64) ck_sequence_t sequence_ = CK_SEQUENCE_INITIALIZER;
+  alignas(64) Value<kBytes> value_;
+};
+#endif
+
+#if HOTPATH_HAVE_XENIUM
+// With one slot: with more it returns torn values, see the note in the README of bench/.
+template <size_t kBytes>
+class XeniumSeqlock {
+ public:
+  Value<kBytes> Read() const { return cell_.load(); }
+  void Write() {
+    cell_.update([](Value<kBytes>& value) { Bump(value); });
+  }
+
+ private:
+  xenium::seqlock<Value<kBytes>> cell_{Value<kBytes>{}};
 };
 
-template <class Cell>
-void BM_Read(benchmark::State& state) {
-  const Hidden<Cell> cell;
-  for (auto _ : state) {
-    auto value = cell->Read();
-    benchmark::DoNotOptimize(value);
+template <size_t kBytes>
+class XeniumLeftRight {
+ public:
+  Value<kBytes> Read() const {
+    return cell_.read([](const Value<kBytes>& value) { return value; });
   }
+  void Write() {
+    cell_.update([](Value<kBytes>& value) { Bump(value); });
+  }
+
+ private:
+  xenium::left_right<Value<kBytes>> cell_{Value<kBytes>{}};
+};
+#endif
+
+template <class Cell>
+auto Reader() {
+  return [cell = Isolated<Cell>()] {
+    const auto value = cell->Read();
+    Keep(value);
+  };
 }
 
 template <class Cell>
-void BM_Write(benchmark::State& state) {
-  const Hidden<Cell> cell;
-  for (auto _ : state) {
-    cell->Write();
-    benchmark::ClobberMemory();
-  }
+auto Writer() {
+  return [cell = Isolated<Cell>()] { cell->Write(); };
 }
 
-// Thread 0 writes without a pause, thread 1 reads: one row for both, the reader's operations are counted.
 template <class Cell>
-void BM_ReadWhileWriting(benchmark::State& state) {
-  static_assert(Cell::kThreadSafe);
-  static Cell cell;
-  uint64_t reads = 0;
-  for (auto _ : state) {
-    if (state.thread_index() == 0) {
-      cell.Write();
-    } else {
-      const auto value = cell.Read();
-      ++reads;
-      if (std::memcmp(&value.words[0], &value.words[1], sizeof(value) - 8) != 0) {
-        state.SkipWithError("torn value");
-        break;
-      }
-    }
-  }
-  state.counters["reads"] = benchmark::Counter(static_cast<double>(reads), benchmark::Counter::kIsRate);
+auto ReaderBesideWriter() {
+  const auto cell = Isolated<Cell>();
+  return Ops([cell](Worker& worker) {
+           const auto value = cell->Read();
+           if (std::memcmp(&value.words[0], &value.words[1], sizeof(value) - 8) != 0) worker.Torn();
+         })
+      .WithBackground([cell] { cell->Write(); });
 }
+
+template <size_t kBytes>
+void AddRows(Rows& rows) {
+  const std::string size = std::to_string(kBytes) + "B";
+  for (const int threads : {1, 2}) {
+    const bool headline = kBytes == 64;
+    Row& read = rows.Add({.id = "seqlock_stats/read_" + size + "/t" + std::to_string(threads),
+                          .optimisation = 2,
+                          .claim = !headline      ? ""
+                                   : threads == 1 ? "reads"
+                                                  : "reads, two readers",
+                          .threads = threads,
+                          .floor = "l1_load"})
+                    .Naive("std::shared_mutex", Reader<SharedMutex<kBytes>>)
+                    .Ours("SeqlockStats", Reader<Ours<kBytes, 4>>)
+                    .Variant("SeqlockStats, 1 slot", Reader<Ours<kBytes, 1>>)
+                    .Variant("SeqlockStats, 8 slots", Reader<Ours<kBytes, 8>>)
+                    .Naive("word seqlock", Reader<WordSeqlock<kBytes>>)
+                    .Floor("plain copy", Reader<Plain<kBytes>>)
+                    .AtLeast(kBytes == 64 ? (threads == 1 ? 13 : 100) : (threads == 1 ? 9 : 60), "std::shared_mutex");
+    if (headline) read.AtMost(1.3, "plain copy");
+#if HOTPATH_HAVE_CK
+    read.Peer("ck_sequence", Reader<CkSequence<kBytes>>);
+#else
+    read.NotInstalled("ck_sequence");
+#endif
+    read.AtLeast(1.2, "ck_sequence");
+#if HOTPATH_HAVE_XENIUM
+    read.Peer("xenium::seqlock", Reader<XeniumSeqlock<kBytes>>);
+#else
+    read.NotInstalled("xenium::seqlock");
+#endif
+    if (kBytes == 256) read.AtLeast(2.5, "xenium::seqlock");
+  }
+
+  rows.Add({.id = "seqlock_stats/write_" + size + "/t1", .optimisation = 2, .floor = "rmw"})
+      .Naive("std::shared_mutex", Writer<SharedMutex<kBytes>>)
+      .Ours("SeqlockStats", Writer<Ours<kBytes, 4>>)
+      .Variant("SeqlockStats, 1 slot", Writer<Ours<kBytes, 1>>)
+      .Naive("word seqlock", Writer<WordSeqlock<kBytes>>)
+      .Floor("plain copy", Writer<Plain<kBytes>>);
+
+  Row& beside = rows.Add({.id = "seqlock_stats/read_" + size + "_beside_writer/t1",
+                          .optimisation = 2,
+                          .background = 1,
+                          .latency = true,
+                          .floor = "line_transfer",
+                          .note = "one reader, and one writer that never pauses"})
+                    .Naive("std::shared_mutex", ReaderBesideWriter<SharedMutex<kBytes>>)
+                    .Ours("SeqlockStats", ReaderBesideWriter<Ours<kBytes, 4>>)
+                    .Variant("SeqlockStats, 1 slot", ReaderBesideWriter<Ours<kBytes, 1>>)
+                    .Variant("SeqlockStats, 8 slots", ReaderBesideWriter<Ours<kBytes, 8>>)
+                    .Naive("word seqlock", ReaderBesideWriter<WordSeqlock<kBytes>>);
+#if HOTPATH_HAVE_XENIUM
+  beside.Peer("xenium::seqlock", ReaderBesideWriter<XeniumSeqlock<kBytes>>)
+      .Peer("xenium::left_right", ReaderBesideWriter<XeniumLeftRight<kBytes>>);
+#else
+  beside.NotInstalled("xenium::seqlock").NotInstalled("xenium::left_right");
+#endif
+  beside.AtLeast(1.2, "xenium::left_right");
+}
+
+HOTPATH_BENCH_ROWS(rows) {
+  AddRows<64>(rows);
+  AddRows<256>(rows);
+}
+
+// What the kinds of write cost beside each other.
 
 struct Counters {
   uint64_t hits = 0, misses = 0, rest[6] = {};
@@ -173,48 +267,25 @@ struct ManyCounters {
 
 template <class T, uint32_t kSlots>
 void BM_Add(benchmark::State& state) {
-  const Hidden<SeqlockStats<T, SeqlockOptions{.slots = kSlots}>> stats;
+  const auto stats = Isolated<SeqlockStats<T, SeqlockOptions{.slots = kSlots}>>();
   for (auto _ : state) stats->template Add<&T::hits>(1);
 }
 
 template <class T, uint32_t kSlots>
 void BM_WriteOneField(benchmark::State& state) {
-  const Hidden<SeqlockStats<T, SeqlockOptions{.slots = kSlots}>> stats;
+  const auto stats = Isolated<SeqlockStats<T, SeqlockOptions{.slots = kSlots}>>();
   for (auto _ : state) stats->Write([](T& value) { ++value.hits; });
 }
 
 template <class T, uint32_t kSlots>
 void BM_Store(benchmark::State& state) {
-  const Hidden<SeqlockStats<T, SeqlockOptions{.slots = kSlots}>> stats;
+  const auto stats = Isolated<SeqlockStats<T, SeqlockOptions{.slots = kSlots}>>();
   T value;
   for (auto _ : state) {
     benchmark::DoNotOptimize(value);
     stats->Store(value);
   }
 }
-
-#define HOTPATH_ROWS(bytes)                                       \
-  BENCHMARK(BM_Read<Plain<bytes>>);                               \
-  BENCHMARK(BM_Read<Ours<bytes, 1>>);                             \
-  BENCHMARK(BM_Read<Ours<bytes, 2>>);                             \
-  BENCHMARK(BM_Read<Ours<bytes, 4>>);                             \
-  BENCHMARK(BM_Read<Ours<bytes, 8>>);                             \
-  BENCHMARK(BM_Read<WordSeqlock<bytes>>);                         \
-  BENCHMARK(BM_Read<SharedMutex<bytes>>);                         \
-  BENCHMARK(BM_Write<Plain<bytes>>);                              \
-  BENCHMARK(BM_Write<Ours<bytes, 1>>);                            \
-  BENCHMARK(BM_Write<Ours<bytes, 4>>);                            \
-  BENCHMARK(BM_Write<WordSeqlock<bytes>>);                        \
-  BENCHMARK(BM_Write<SharedMutex<bytes>>);                        \
-  BENCHMARK(BM_ReadWhileWriting<Ours<bytes, 1>>)->Threads(2);     \
-  BENCHMARK(BM_ReadWhileWriting<Ours<bytes, 2>>)->Threads(2);     \
-  BENCHMARK(BM_ReadWhileWriting<Ours<bytes, 4>>)->Threads(2);     \
-  BENCHMARK(BM_ReadWhileWriting<Ours<bytes, 8>>)->Threads(2);     \
-  BENCHMARK(BM_ReadWhileWriting<WordSeqlock<bytes>>)->Threads(2); \
-  BENCHMARK(BM_ReadWhileWriting<SharedMutex<bytes>>)->Threads(2)
-
-HOTPATH_ROWS(64);
-HOTPATH_ROWS(256);
 
 BENCHMARK(BM_WriteOneField<Counters, 1>);
 BENCHMARK(BM_WriteOneField<Counters, 4>);
@@ -230,6 +301,4 @@ BENCHMARK(BM_Store<ManyCounters, 1>);
 BENCHMARK(BM_Store<ManyCounters, 4>);
 
 }  // namespace
-}  // namespace hotpath
-
-BENCHMARK_MAIN();
+}  // namespace hotpath::bench

@@ -176,7 +176,7 @@ def _bench(stem, deps, args):
         name = stem + "_bench",
         testonly = True,
         srcs = ["//bench:%s_bench.cc" % stem],
-        deps = deps + ["@com_github_google_benchmark//:benchmark_main"],
+        deps = deps + ["//bench/base"],
         **args
     )
     native.sh_test(
@@ -184,7 +184,7 @@ def _bench(stem, deps, args):
         srcs = ["//tools/build_defs:run.sh"],
         args = [
             "$(rootpath :%s_bench)" % stem,
-            "--benchmark_min_time=0.001",
+            "--smoke",
         ],
         data = [":%s_bench" % stem],
         tags = ["bench"],
