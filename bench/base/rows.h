@@ -1,21 +1,19 @@
 #ifndef HOTPATH_BENCH_BASE_ROWS_H_
 #define HOTPATH_BENCH_BASE_ROWS_H_
 
-#include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <new>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "bench/base/keep.h"
 #include "bench/base/statistics.h"
 #include "bench/base/ticks.h"
 #include "bench/base/window.h"
@@ -54,31 +52,6 @@ class Worker {
  private:
   uint64_t random_ = 0x9e3779b97f4a7c15u * static_cast<uint64_t>(index + 1);
 };
-
-// The compiler must compute `value`, and must not know what becomes of it.
-template <class T>
-[[gnu::always_inline]] inline void Keep(const T& value) noexcept {
-  if constexpr (std::is_scalar_v<T>) {
-    asm volatile("" : : "r"(value) : "memory");
-  } else {
-    asm volatile("" : : "m"(value) : "memory");
-  }
-}
-template <std::floating_point T>
-[[gnu::always_inline]] inline void Keep(const T& value) noexcept {
-  asm volatile("" : : "m"(value) : "memory");
-}
-
-// A T on cache lines and prefetch pairs of its own.
-template <class T, class... A>
-std::shared_ptr<T> Isolated(A&&... args) {
-  struct alignas(256) Lines {
-    explicit Lines(A&&... a) : value(std::forward<A>(a)...) {}
-    T value;
-  };
-  auto lines = std::make_shared<Lines>(std::forward<A>(args)...);
-  return std::shared_ptr<T>(lines, &lines->value);
-}
 
 struct Performed {
   uint64_t measured = 0, background = 0;  // operations since the contender was made
