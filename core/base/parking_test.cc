@@ -1,0 +1,327 @@
+#include "hotpath/core/base/parking.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "bench/base/heap_counter.h"
+#include "gtest/gtest.h"
+
+namespace hotpath {
+namespace {
+
+static_assert(sizeof(ParkingLock) == 4);
+static_assert(sizeof(BasicOwnedLock<>) == 8);
+constinit ParkingLock g_lock;  // globals need no dynamic initialisation
+
+// StdSync that counts read-modify-writes of 32-bit words and sleeps of this thread, and tells a hook of each sleep.
+struct CountingSync : StdSync {
+  static inline thread_local uint64_t rmws = 0, parks = 0, wakes = 0;
+  static inline thread_local void (*before_park)() = nullptr;
+
+  template <class T>
+  class Atomic : public std::atomic<T> {
+   public:
+    using std::atomic<T>::atomic;
+    T exchange(T value, std::memory_order order) noexcept {
+      ++rmws;
+      return std::atomic<T>::exchange(value, order);
+    }
+    T fetch_add(T value, std::memory_order order) noexcept {
+      ++rmws;
+      return std::atomic<T>::fetch_add(value, order);
+    }
+    bool compare_exchange_weak(T& expected, T desired, std::memory_order success, std::memory_order failure) noexcept {
+      ++rmws;
+      return std::atomic<T>::compare_exchange_weak(expected, desired, success, failure);
+    }
+    bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
+                                 std::memory_order failure) noexcept {
+      ++rmws;
+      return std::atomic<T>::compare_exchange_strong(expected, desired, success, failure);
+    }
+  };
+  static void CopyWords(void*, const void*) = delete;
+  template <size_t kBytes>
+  static void CopyWords(void*, const Atomic<uint64_t>*) noexcept {}
+  template <size_t kBytes>
+  static void CopyWords(Atomic<uint64_t>*, const void*) noexcept {}
+
+  [[nodiscard]] static bool Park(Atomic<uint32_t>& word, uint32_t expected, Deadline deadline = kNoDeadline) noexcept {
+    ++parks;
+    if (before_park != nullptr) before_park();
+    return StdSync::Park(word, expected, deadline);
+  }
+  static void Wake(Atomic<uint32_t>& word, uint32_t n) noexcept {
+    ++wakes;
+    StdSync::Wake(word, n);
+  }
+};
+static_assert(SyncPolicy<CountingSync>);
+
+// The analysis cannot follow what these tests do; ExcludesWithMutexLock and the users show that it can be followed.
+template <class L>
+void Lock(L& lock) HOTPATH_NO_THREAD_SAFETY_ANALYSIS {
+  lock.Lock();
+}
+template <class L>
+void Unlock(L& lock) HOTPATH_NO_THREAD_SAFETY_ANALYSIS {
+  lock.Unlock();
+}
+template <class L>
+bool TryLock(L& lock) HOTPATH_NO_THREAD_SAFETY_ANALYSIS {
+  return lock.TryLock();
+}
+
+// ---- Counts ----
+
+TEST(ParkingLockTest, UncontendedIsOneExchangeToLockAndOneToUnlock) {
+  BasicParkingLock<ParkingOptions{}, CountingSync> lock;
+  BasicOwnedLock<CountingSync> owned;
+  static_cast<void>(CountingSync::ThreadIndex());
+  const bench::HeapMark mark;
+  for (int i = 0; i < 10; ++i) {
+    const uint64_t before = CountingSync::rmws;
+    Lock(lock);
+    EXPECT_EQ(CountingSync::rmws - before, 1u);
+    Unlock(lock);
+    EXPECT_EQ(CountingSync::rmws - before, 2u);
+    EXPECT_TRUE(TryLock(lock));
+    EXPECT_EQ(CountingSync::rmws - before, 3u);
+    Unlock(lock);
+    Lock(owned);
+    EXPECT_EQ(CountingSync::rmws - before, 5u);
+    Unlock(owned);
+    EXPECT_EQ(CountingSync::rmws - before, 6u);
+  }
+  EXPECT_EQ(mark.Since(), bench::HeapCount{});
+  EXPECT_EQ(CountingSync::parks + CountingSync::wakes, 0u);
+}
+
+TEST(ParkingLockTest, TryLockFailsWhileTheLockIsHeld) {
+  ASSERT_TRUE(TryLock(g_lock));
+  EXPECT_FALSE(TryLock(g_lock));
+  std::thread([] { EXPECT_FALSE(TryLock(g_lock)); }).join();
+  Unlock(g_lock);
+  std::thread([] {
+    const bool locked = TryLock(g_lock);
+    EXPECT_TRUE(locked);
+    if (locked) Unlock(g_lock);
+  }).join();
+}
+
+TEST(ParkingLockTest, ExcludesWithMutexLock) {
+  struct Account {
+    ParkingLock mu;
+    uint64_t total HOTPATH_GUARDED_BY(mu) = 0;
+  } account;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int n = 0; n < 20'000; ++n) {
+        MutexLock lock(account.mu);
+        ++account.total;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  MutexLock lock(account.mu);
+  EXPECT_EQ(account.total, 80'000u);
+}
+
+// ---- Fairness, in counts ----
+
+// A thread that parks stays parked until the gate opens, whoever wakes it: the scheduler at its worst.
+struct GatedSync : CountingSync {
+  static inline std::atomic<uint32_t> asleep{0};
+  static inline std::atomic<bool> open{false};
+
+  [[nodiscard]] static bool Park(Atomic<uint32_t>&, uint32_t, Deadline = kNoDeadline) noexcept {
+    asleep.fetch_add(1);
+    SpinWait<> wait;
+    while (!open.load()) wait();
+    return true;
+  }
+  static void Wake(Atomic<uint32_t>&, uint32_t) noexcept {}
+};
+static_assert(SyncPolicy<GatedSync>);
+
+void WaitUntilAsleep(uint32_t threads) {
+  SpinWait<> wait;
+  while (GatedSync::asleep.load() < threads) wait();
+}
+
+TEST(ParkingLockTest, QueuedThreadIsPassedAtMostMaxBargesTimesHoweverLongItSleeps) {
+  constexpr uint32_t kMaxBarges = 5;
+  for (uint32_t waiters = 1; waiters <= 3; ++waiters) {
+    GatedSync::asleep = 0;
+    GatedSync::open = false;
+    BasicParkingLock<ParkingOptions{.max_barges = kMaxBarges}, GatedSync> lock;
+    Lock(lock);
+    std::vector<uint32_t> order;  // guarded by the lock
+    std::vector<std::thread> threads;
+    for (uint32_t i = 0; i < waiters; ++i) {
+      threads.emplace_back([&, i] {
+        Lock(lock);
+        order.push_back(i);
+        Unlock(lock);
+      });
+      WaitUntilAsleep(i + 1);
+    }
+    Unlock(lock);
+    for (uint32_t i = 0; i < kMaxBarges; ++i) {
+      ASSERT_TRUE(TryLock(lock)) << "barge " << i;
+      Unlock(lock);
+    }
+    EXPECT_FALSE(TryLock(lock)) << "free, but kept for the first in the queue";
+    std::thread late([&] {
+      Lock(lock);
+      order.push_back(waiters);
+      Unlock(lock);
+    });
+    WaitUntilAsleep(waiters + 1);  // it, too, cannot pass
+    GatedSync::open = true;
+    for (std::thread& thread : threads) thread.join();
+    late.join();
+    ASSERT_EQ(order.size(), waiters + 1);
+    EXPECT_EQ(order[0], 0u) << "the first in the queue";
+    EXPECT_TRUE(TryLock(lock)) << "the count starts anew";
+    Unlock(lock);
+  }
+}
+
+TEST(ParkingLockTest, BargesAreCountedOnlyWhileSomebodyIsQueued) {
+  BasicParkingLock<ParkingOptions{.max_barges = 0}> fair;  // nobody passes a queue
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(TryLock(fair));
+    Unlock(fair);
+    Lock(fair);
+    Unlock(fair);
+  }
+}
+
+TEST(ParkingLockTest, LockThatLetsNobodyPassIsFirstInFirstOut) {
+  GatedSync::asleep = 0;
+  GatedSync::open = false;
+  BasicParkingLock<ParkingOptions{.max_barges = 0}, GatedSync> lock;
+  Lock(lock);
+  std::vector<uint32_t> order, expected;
+  std::vector<std::thread> threads;
+  for (uint32_t i = 0; i < 6; ++i) {
+    threads.emplace_back([&, i] {
+      Lock(lock);
+      order.push_back(i);
+      Unlock(lock);
+    });
+    WaitUntilAsleep(i + 1);
+    expected.push_back(i);
+  }
+  GatedSync::open = true;
+  Unlock(lock);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(order, expected);
+}
+
+// ---- Sleeping ----
+
+TEST(ParkingLockTest, WaitingThreadSleepsAndIsWokenOnce) {
+  BasicParkingLock<ParkingOptions{}, CountingSync> lock;
+  static std::atomic<uint32_t> asleep;
+  asleep = 0;
+  Lock(lock);
+  std::thread waiter([&] {
+    CountingSync::before_park = [] { asleep.fetch_add(1); };
+    Lock(lock);
+    Unlock(lock);
+    EXPECT_GE(CountingSync::parks, 1u);
+  });
+  SpinWait<> wait;
+  while (asleep.load() == 0) wait();
+  const uint64_t wakes = CountingSync::wakes;
+  Unlock(lock);
+  EXPECT_EQ(CountingSync::wakes - wakes, 1u);
+  waiter.join();
+  Lock(lock);
+  Unlock(lock);
+  EXPECT_EQ(CountingSync::wakes - wakes, 1u) << "nobody sleeps: no system call";
+}
+
+TEST(ParkingLockTest, LockMayBeDestroyedByTheNextOwner) {
+  for (int i = 0; i < 2'000; ++i) {
+    auto* lock = new ParkingLock;  // AddressSanitizer watches its end
+    Lock(*lock);
+    std::thread other([lock] {
+      Lock(*lock);
+      Unlock(*lock);
+      delete lock;
+    });
+    if (i % 2 == 0) StdSync::Yield();
+    Unlock(*lock);
+    other.join();
+  }
+}
+
+TEST(ParkingLockTest, ThreadsMayWaitForOneLockWhileTheyHoldAnother) {
+  ParkingLock first, second;
+  uint64_t in_both = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int n = 0; n < 5'000; ++n) {
+        MutexLock outer(first);
+        MutexLock inner(second);
+        ++in_both;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(in_both, 20'000u);
+}
+
+// ---- Misuse ----
+
+TEST(OwnedLockDeathTest, TakingItTwiceIsACheckInEveryBuild) {
+  BasicOwnedLock<> lock;
+  Lock(lock);
+  EXPECT_DEATH(Lock(lock), "this thread holds this lock already");
+  Unlock(lock);
+}
+
+// The death test forks while the other thread holds the lock.
+TEST(OwnedLockDeathTest, WaitingForAThreadThatDidNotSurviveForkIsACheck) {
+  BasicOwnedLock<> lock;
+  std::atomic<bool> inside{false}, leave{false};
+  std::thread owner([&] {
+    MutexLock hold(lock);
+    inside.store(true);
+    SpinWait<> wait;
+    while (!leave.load()) wait();
+  });
+  SpinWait<> wait;
+  while (!inside.load()) wait();
+  EXPECT_DEATH(Lock(lock), "did not survive fork");
+  leave.store(true);
+  owner.join();
+}
+
+TEST(CallbackScopeTest, ScopesNestAndEndWithTheirBlockOfTheirThread) {
+  int a = 0, b = 0;
+  EXPECT_EQ(CallbackScope<>::Inside(&a), nullptr);
+  {
+    const CallbackScope<> outer(&a, "outer");
+    {
+      const CallbackScope<> inner(&b, "inner");
+      EXPECT_STREQ(CallbackScope<>::Inside(&a), "outer");
+      EXPECT_STREQ(CallbackScope<>::Inside(&b), "inner");
+      std::thread([&] { EXPECT_EQ(CallbackScope<>::Inside(&a), nullptr); }).join();
+    }
+    EXPECT_EQ(CallbackScope<>::Inside(&b), nullptr);
+  }
+  EXPECT_EQ(CallbackScope<>::Inside(&a), nullptr);
+}
+
+}  // namespace
+}  // namespace hotpath
