@@ -1,0 +1,276 @@
+#ifndef HOTPATH_CORE_FLAT_COMBINING_H_
+#define HOTPATH_CORE_FLAT_COMBINING_H_
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include "hotpath/core/base/sync.h"
+#include "hotpath/core/detail/flat_combining_inl.h"
+
+namespace hotpath {
+
+struct FlatCombinerOptions {
+  // How a caller waits for the thread that runs its operation: so many pauses, then so many times it gives its CPU
+  // away, then it sleeps.
+  uint32_t spins = 64;
+  uint32_t yields = 2;
+  // A caller that has run so many operations of others hands the role over to the next caller. So it runs fewer than
+  // `budget` and one batch, which has an operation of each waiting thread at most.
+  uint32_t budget = 64;
+};
+
+struct FlatCombiningStats {
+  uint64_t batches = 0;    // how often a combiner collected what others had published
+  uint64_t combined = 0;   // operations in those batches
+  uint64_t direct = 0;     // operations of callers that found nobody inside
+  bool combining = false;  // operations that meet are combined now
+
+  double MeanBatch() const noexcept {
+    return batches == 0 ? 0.0 : static_cast<double>(combined) / static_cast<double>(batches);
+  }
+};
+
+namespace flat_combining_internal {
+
+template <class F, class Seq>
+concept Operation =
+    std::invocable<F, Seq&> &&
+    (std::is_void_v<std::invoke_result_t<F, Seq&>> || std::move_constructible<std::invoke_result_t<F, Seq&>>) &&
+    !std::is_reference_v<std::invoke_result_t<F, Seq&>>;
+
+}  // namespace flat_combining_internal
+
+// FlatCombiner<Seq>: any sequential object, shared. Callers that meet have their operations run by one of them, so that
+// the object stays in that one's cache and the lock is taken once for all.
+//
+// Contract  Operations run one at a time, each exactly once, between the call and the return of its Apply; each happens
+//           before the next. What one returns or throws comes out of its own Apply and no other.
+// Progress  Apply blocking: it waits for the operations before it, spins for a bounded time, then sleeps.
+// Cost      Alone: 2 RMWs on one line, no allocation, no fence. Met: one RMW to publish, one to be told. A request is
+// on
+//           its caller's stack and known to others only while Apply runs: nothing is left behind when a thread ends.
+// Not for   operations that wait for another caller's; those that use thread_local or thread identity, for they may run
+//           on another thread; counters (FlatCombiningCounter); a child of a fork(2) that came amid a call.
+// Proof     flat_combining_model fails if any [tag] below is weakened.
+// Example   FlatCombinerTest.SharesAHeap
+//
+// Hendler, Incze, Shavit, Tzafrir, "Flat Combining and the Synchronization-Parallelism Tradeoff" (SPAA 2010). Requests
+// are published on a list for one use, as Oyama, Taura and Yonezawa did (PDSIA 1999), which needs no records that age;
+// oldest first, and with a bounded combiner that hands over, as in Fatourou and Kallimanis' CC-Synch (PPoPP 2012).
+template <class Seq, FlatCombinerOptions O = FlatCombinerOptions{}, SyncPolicy Sync = StdSync>
+class BasicFlatCombiner {
+  static_assert(std::is_object_v<Seq> && !std::is_const_v<Seq>);
+
+ public:
+  template <class... Args>
+    requires std::constructible_from<Seq, Args...>
+  constexpr explicit BasicFlatCombiner(Args&&... args) noexcept(std::is_nothrow_constructible_v<Seq, Args...>)
+      : seq_(std::forward<Args>(args)...) {}
+  BasicFlatCombiner(const BasicFlatCombiner&) = delete;
+  BasicFlatCombiner& operator=(const BasicFlatCombiner&) = delete;
+
+  // op(Seq&), perhaps on another thread, while this one waits. To Apply to the same object inside it is a CHECK
+  // failure. References would outlive the exclusion: the result is a value. Allocates nothing of its own.
+  template <class F>
+    requires flat_combining_internal::Operation<F, Seq>
+  auto Apply(F&& op) -> std::invoke_result_t<F, Seq&> {
+    Call<F> call(op);
+    if (combiner_.Enter(call)) {
+      call.Run(*this);
+      combiner_.Leave(call, [this](Request* batch) noexcept {
+        uint32_t served = 0;
+        for (; batch != nullptr; ++served) {
+          Request& request = *batch;
+          batch = request.next.Read();
+          static_cast<Pending&>(request).run(static_cast<Pending&>(request), *this);
+          combiner_.Done(request);
+        }
+        return served;
+      });
+    }
+    return call.outcome.Take();
+  }
+
+  // Each number as of some moment of its own.
+  [[nodiscard]] FlatCombiningStats Stats() const noexcept {
+    return {combiner_.batches(), combiner_.combined(), combiner_.direct(), true};
+  }
+
+ private:
+  using Combiner = flat_combining_internal::Combiner<O, Sync>;
+  using Request = typename Combiner::Request;
+
+  struct Pending : Request {
+    explicit Pending(void (*f)(Pending&, BasicFlatCombiner&) noexcept) noexcept : run(f) {}
+    void (*const run)(Pending&, BasicFlatCombiner&) noexcept;
+  };
+
+  template <class F>
+  struct alignas(Request) alignas(Sync::kLineSize) Call : Pending {
+    explicit Call(F& f) noexcept
+        : Pending([](Pending& self, BasicFlatCombiner& to) noexcept { static_cast<Call&>(self).Run(to); }),
+          op(std::addressof(f)) {}
+    void Run(BasicFlatCombiner& to) noexcept {
+      to.alone_.Edit();
+      outcome.Run(std::forward<F>(*op), to.seq_);
+    }
+
+    std::remove_reference_t<F>* const op;
+    flat_combining_internal::Outcome<std::invoke_result_t<F, Seq&>> outcome;
+  };
+
+  struct Nothing {};
+
+  [[no_unique_address]] Combiner combiner_;
+  [[no_unique_address]] typename Sync::template Var<Nothing> alone_;  // lets a model see operations that overlap
+  alignas(std::max(Sync::kLineSize, alignof(Seq))) Seq seq_;
+};
+
+template <class Seq, SyncPolicy Sync = StdSync>
+using FlatCombiner = BasicFlatCombiner<Seq, FlatCombinerOptions{}, Sync>;
+
+namespace flat_combining_internal {
+
+// What FlatCombiningCounter is; its comment is below.
+template <FlatCombinerOptions O, SyncPolicy Sync>
+class Counter {
+ public:
+  constexpr explicit Counter(uint64_t initial = 0) noexcept : value_(initial) {}
+  Counter(const Counter&) = delete;
+  Counter& operator=(const Counter&) = delete;
+
+  // The value before. Wraps modulo 2^64, as std::atomic does.
+  uint64_t FetchAdd(uint64_t delta, std::memory_order order = std::memory_order::seq_cst) noexcept {
+    if (combining_.load(std::memory_order::relaxed)) [[unlikely]]
+      return Combined(delta);
+    return value_.fetch_add(delta, order);
+  }
+  uint64_t FetchSub(uint64_t delta, std::memory_order order = std::memory_order::seq_cst) noexcept {
+    return FetchAdd(-delta, order);
+  }
+  [[nodiscard]] uint64_t Load(std::memory_order order = std::memory_order::seq_cst) const noexcept {
+    return value_.load(order);
+  }
+  void Store(uint64_t value, std::memory_order order = std::memory_order::seq_cst) noexcept {
+    value_.store(value, order);
+  }
+
+  // Measures both ways under the load that other threads make now, by adding 0 a few thousand times, and keeps the
+  // faster. To begin combining it must win by a quarter; to go on, it must not lose. Returns which. Call it from time
+  // to time where contention may have changed: it costs what those additions cost. If a thread is at it, a second one
+  // returns at once. Clock is for tests.
+  template <class Clock = std::chrono::steady_clock>
+  bool Tune() noexcept {
+    bool wins = combining_.load(std::memory_order::relaxed);
+    if (!tuning_.TryLock()) return wins;
+    std::array<typename Clock::duration, kTuningRounds> direct, combined;
+    for (size_t round = 0; round < kTuningRounds; ++round) {
+      direct[round] = Time<Clock>(false);
+      combined[round] = Time<Clock>(true);
+    }
+    std::ranges::sort(direct);
+    std::ranges::sort(combined);
+    const auto hardware = direct[kTuningRounds / 2], ours = combined[kTuningRounds / 2];
+    wins = wins ? ours <= hardware : ours + ours / 4 <= hardware;
+    SetCombining(wins);
+    tuning_.Unlock();
+    return wins;
+  }
+
+  // Overrides the measurement, until the next one.
+  void SetCombining(bool combining) noexcept { combining_.store(combining, std::memory_order::relaxed); }
+
+  // `direct` counts only what found nobody inside while `combining` was on: to count the hardware's additions would be
+  // a second shared write for each.
+  [[nodiscard]] FlatCombiningStats Stats() const noexcept {
+    return {combiner_.batches(), combiner_.combined(), combiner_.direct(), combining_.load(std::memory_order::relaxed)};
+  }
+
+ private:
+  using Combiner = flat_combining_internal::Combiner<O, Sync>;
+  using Request = typename Combiner::Request;
+
+  template <class T>
+  using Atomic = typename Sync::template Atomic<T>;
+
+  static constexpr size_t kLine = std::max(Sync::kLineSize, alignof(Atomic<uint64_t>));
+
+  struct alignas(Request) alignas(Sync::kLineSize) Addition : Request {
+    explicit Addition(uint64_t d) noexcept : delta(d) {}
+    const uint64_t delta;
+    uint64_t before = 0;
+  };
+
+  static constexpr size_t kTuningRounds = 5;
+  static constexpr int kTuningAdditions = 512;
+
+  // One addition for a whole batch, by the hardware, so that those who combine and those who do not can mix.
+  [[gnu::noinline]] uint64_t Combined(uint64_t delta) noexcept {
+    Addition mine(delta);
+    if (combiner_.Enter(mine)) {
+      mine.before = AddNow(delta);
+      combiner_.Leave(mine, [this](Request* batch) noexcept {
+        uint64_t sum = 0;
+        for (Request* r = batch; r != nullptr; r = r->next.Read()) sum += static_cast<Addition*>(r)->delta;
+        uint64_t before = AddNow(sum);
+        uint32_t served = 0;
+        for (; batch != nullptr; ++served) {
+          Addition& addition = *static_cast<Addition*>(batch);
+          batch = addition.next.Read();
+          addition.before = before;
+          before += addition.delta;
+          combiner_.Done(addition);
+        }
+        return served;
+      });
+    }
+    return mine.before;
+  }
+  // As strong as anybody in the batch may have asked for.
+  uint64_t AddNow(uint64_t delta, std::memory_order order = std::memory_order::seq_cst) noexcept {
+    return value_.fetch_add(delta, order);
+  }
+
+  template <class Clock>
+  typename Clock::duration Time(bool combining) noexcept {
+    SetCombining(combining);
+    for (int i = 0; i < kTuningAdditions / 8; ++i) FetchAdd(0);  // until the others have noticed
+    const auto start = Clock::now();
+    for (int i = 0; i < kTuningAdditions; ++i) FetchAdd(0);
+    return Clock::now() - start;
+  }
+
+  alignas(kLine) Atomic<uint64_t> value_;
+  alignas(kLine) Atomic<bool> combining_{false};  // read by every addition, so not where they write
+  typename Sync::Mutex tuning_;
+  Combiner combiner_;
+};
+
+}  // namespace flat_combining_internal
+
+// FlatCombiningCounter: a number that many threads add to, each of whom learns the value before.
+//
+// Contract  Linearizable, the previous values exact. Orders mean what they mean to std::atomic; an addition that is
+//           combined is seq_cst. It combines only where Tune() measured that to win, and starts with the hardware's
+//           addition. On x86-64 `lock xadd` has won wherever it was measured: there this is a std::atomic.
+// Progress  FetchAdd, FetchSub wait-free, blocking while combining. Load, Store wait-free. Tune blocking.
+// Cost      FetchAdd: 1 RMW, 1 load of a line that nobody writes; no other write. While combining: see FlatCombiner.
+//           3 lines of memory. No allocation.
+// Not for   totals that nobody needs with each addition: StripedCounter adds without an RMW.
+// Proof     flat_combining_model fails if any [tag] above is weakened.
+// Example   FlatCombiningCounterTest.GivesEachCallerItsOwnTicket
+template <SyncPolicy Sync = StdSync>
+using BasicFlatCombiningCounter = flat_combining_internal::Counter<FlatCombinerOptions{}, Sync>;
+using FlatCombiningCounter = BasicFlatCombiningCounter<StdSync>;
+
+}  // namespace hotpath
+
+#endif  // HOTPATH_CORE_FLAT_COMBINING_H_
