@@ -1,0 +1,482 @@
+#ifndef HOTPATH_CORE_DETAIL_EPOCH_INL_H_
+#define HOTPATH_CORE_DETAIL_EPOCH_INL_H_
+
+#include <algorithm>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "hotpath/core/base/check.h"
+#include "hotpath/core/base/sync.h"
+
+// The bodies of core/epoch.h. Include that instead.
+//
+// A retired object is in the limbo list of the thread that retired it, then in old_, then in the ready list of the
+// thread that destroys it. Whoever holds the lock moves all limbo lists to old_ when that is empty, gives them a stamp,
+// and moves old_ on when no reader is left that pinned with that stamp or an earlier one. Nobody holds the lock while
+// deleters run, and nobody waits for it except Synchronize.
+//
+// fork(2): in the child, the lock may be held by a thread that vanished, and objects may be in such a thread's hands.
+// Those objects are lost. Each step below is such that at whatever instruction the other thread stopped, lists hold
+// together, and pending_ counts rather too few than too many: too many would make Retire wait for nothing.
+
+namespace hotpath {
+
+namespace epoch_internal {
+
+// One call per turn of a loop that waits for readers, which wake nobody: spins, yields, then sleeps for a moment.
+template <SyncPolicy Sync>
+class Nap {
+ public:
+  void operator()() noexcept {
+    if (++turns_ < kAwake) return wait_();
+    Atomic never{0};
+    static_cast<void>(Sync::Park(never, 0, std::chrono::steady_clock::now() + std::chrono::microseconds(100)));
+  }
+
+ private:
+  using Atomic = typename Sync::template Atomic<uint32_t>;
+  static constexpr uint32_t kAwake = 1024;
+  SpinWait<Sync> wait_;
+  uint32_t turns_ = 0;
+};
+
+}  // namespace epoch_internal
+
+// ---- Life ----
+
+template <SyncPolicy Sync>
+BasicEpochDomain<Sync>::BasicEpochDomain(EpochOptions options)
+    : options_(std::move(options)),
+      max_pending_(static_cast<int64_t>(
+          std::min<uint64_t>(options_.max_pending, uint64_t{std::numeric_limits<int64_t>::max()} / 2))),
+      chunk_(static_cast<uint32_t>(std::clamp<int64_t>(max_pending_ / 64, 1, 64))),
+      batch_(std::clamp<int64_t>(max_pending_ / 4, 1, 512)),
+      next_pass_(batch_) {
+  HOTPATH_CHECK(options_.max_pending >= 1, "EpochDomain: max_pending must be at least 1");
+}
+
+template <SyncPolicy Sync>
+BasicEpochDomain<Sync>::~BasicEpochDomain() {
+  ForEachRecord([](Record& record, uint32_t index) {
+    HOTPATH_CHECK(!IsPinned(record.word.load(std::memory_order::relaxed)) || Sync::Vanished(index),
+                  "EpochDomain: destroyed while a thread is pinned");
+  });
+  // Deleters may retire more.
+  for (bool more = true; more;) {
+    more = false;
+    const auto destroy = [&more](Retiree* list) {
+      while (list != nullptr) {
+        Retiree* object = std::exchange(list, list->next_.Read());
+        object->destroy_.Read()(object);
+        more = true;
+      }
+    };
+    Retiree* old = old_.Read();
+    old_.Write(nullptr);
+    destroy(old);
+    ForEachRecord([&](Record& record, uint32_t) {
+      destroy(record.limbo.exchange(nullptr, std::memory_order::acquire));  // [C3] pairs R1
+    });
+  }
+  for (Atomic<Block*>& slot : blocks_) {
+    Block* block = slot.load(std::memory_order::relaxed);
+    if (block == nullptr) continue;
+    for (Record& record : block->records) Sync::CancelAtThreadExit(record);
+    Sync::Delete(block);
+  }
+}
+
+// ---- Threads ----
+
+template <SyncPolicy Sync>
+auto BasicEpochDomain<Sync>::Self() -> Record& {
+  Record* record = FindRecord();
+  if (record != nullptr && record->word.load(std::memory_order::relaxed) != 0) [[likely]]
+    return *record;
+  return Register(Sync::ThreadIndex());
+}
+
+template <SyncPolicy Sync>
+auto BasicEpochDomain<Sync>::Register(uint32_t index) -> Record& {
+  Atomic<Block*>& slot = blocks_[index / kBlockSize];
+  Block* block = slot.load(std::memory_order::acquire);  // [B3] pairs B1
+  if (block == nullptr) {
+    Block* made = Sync::template New<Block>();
+    if (slot.compare_exchange_strong(block, made, std::memory_order::release,  // [B1] pairs B2 B3 B4
+                                     std::memory_order::acquire)) {
+      block = made;
+    } else {
+      Sync::Delete(made);
+    }
+  }
+  Record& record = block->records[index % kBlockSize];
+  record.index.Write(index);
+  record.domain.Write(this);
+  Sync::AtThreadExit(record);
+  uint32_t end = end_.load(std::memory_order::relaxed);
+  while (end <= index &&
+         !end_.compare_exchange_weak(end, index + 1, std::memory_order::relaxed, std::memory_order::relaxed)) {
+  }
+  record.word.store(kIdle, std::memory_order::release);  // [T1] pairs S1
+  return record;
+}
+
+// What the thread retired stays in its list, for others to take.
+template <SyncPolicy Sync>
+void BasicEpochDomain<Sync>::OnThreadExit(ThreadExitHook& hook) {
+  auto& self = static_cast<Record&>(hook);
+  HOTPATH_CHECK(!IsPinned(self.word.load(std::memory_order::relaxed)),
+                "EpochDomain: a thread ended with a Guard that is not in its thread_locals");
+  const uint32_t credit = self.credit.load(std::memory_order::relaxed);
+  self.credit.store(0, std::memory_order::relaxed);
+  self.domain.Read()->pending_.fetch_sub(credit, std::memory_order::relaxed);
+  self.word.store(0, std::memory_order::release);  // [T2] pairs S1
+}
+
+template <SyncPolicy Sync>
+template <class F>
+void BasicEpochDomain<Sync>::ForEachRecord(F&& f) const {
+  const uint32_t end = end_.load(std::memory_order::relaxed);
+  for (uint32_t first = 0; first < end; first += kBlockSize) {
+    Block* block = blocks_[first / kBlockSize].load(std::memory_order::acquire);  // [B4] pairs B1
+    if (block == nullptr) continue;
+    for (uint32_t i = 0; i < kBlockSize && first + i < end; ++i) f(block->records[i], first + i);
+  }
+}
+
+// ---- Pin ----
+
+template <SyncPolicy Sync>
+auto BasicEpochDomain<Sync>::PinSlowly() -> Record& {
+  Record& self = Self();
+  const uint64_t word = self.word.load(std::memory_order::relaxed);
+  if (word == kIdle) {
+    PinOutermost(self);
+  } else {
+    HOTPATH_CHECK((word & kCountMask) != kCountMask, "EpochDomain: more than 32,767 Guards in one thread");
+    self.word.store(word + 1, std::memory_order::release);  // [P4] pairs S1
+  }
+  return self;
+}
+
+// Stores constants where it can, so that a read does not wait for the store of the read before it.
+template <SyncPolicy Sync>
+inline void BasicEpochDomain<Sync>::Record::Unpin() noexcept {
+  HOTPATH_DCHECK(index.Read() == Sync::ThreadIndex(), "EpochDomain: a Guard ends in another thread than it began in");
+  const uint64_t pinned = word.load(std::memory_order::relaxed);
+  if ((pinned & kCountMask) == 1) [[likely]] {
+    word.store(kIdle, std::memory_order::release);  // [U1] pairs S1
+    Sync::NoPark(-1);
+  } else {
+    word.store(pinned - 1, std::memory_order::release);  // [U2] pairs S1
+  }
+}
+
+// ---- Retire ----
+
+template <SyncPolicy Sync>
+template <class T>
+  requires(std::is_object_v<T> && !std::is_array_v<T>)
+void BasicEpochDomain<Sync>::Retire(T* object) {
+  static_assert(sizeof(T) > 0, "T must be complete");
+  if (object == nullptr) return;
+  using Plain = std::remove_cv_t<T>;
+  auto* plain = const_cast<Plain*>(object);
+  if constexpr (std::derived_from<Plain, Retiree>) {
+    Push(*plain, [](Retiree* retiree) { Sync::Delete(static_cast<Plain*>(retiree)); });
+  } else {
+    Retire(plain, [](void* erased) { Sync::Delete(static_cast<Plain*>(erased)); });
+  }
+}
+
+template <SyncPolicy Sync>
+void BasicEpochDomain<Sync>::Retire(void* object, void (*deleter)(void*)) {
+  Register();
+  Push(*Sync::template New<Foreign>(object, deleter), [](Retiree* retiree) {
+    auto* foreign = static_cast<Foreign*>(retiree);
+    foreign->deleter(foreign->object);
+    Sync::Delete(foreign);
+  });
+}
+
+template <SyncPolicy Sync>
+void BasicEpochDomain<Sync>::Retire(Retiree* object, void (*deleter)(Retiree*)) {
+  Push(*object, deleter);
+}
+
+template <SyncPolicy Sync>
+void BasicEpochDomain<Sync>::Push(Retiree& object, void (*destroy)(Retiree*)) {
+  Record& self = Self();
+  if (self.credit.load(std::memory_order::relaxed) == 0) Reserve(self);
+  object.destroy_.Write(destroy);
+  Retiree* head = self.limbo.load(std::memory_order::relaxed);
+  do {
+    object.next_.Write(head);
+  } while (!self.limbo.compare_exchange_weak(head, &object, std::memory_order::release,  // [R1] pairs C1 C2 C3
+                                             std::memory_order::relaxed));
+  // A deleter run by Reserve may have used some of the credit, but never the last of it.
+  self.credit.store(self.credit.load(std::memory_order::relaxed) - 1, std::memory_order::relaxed);
+}
+
+// Makes the thread's credit 1 or more. The first update of credit comes before that of pending_: see fork(2) above.
+template <SyncPolicy Sync>
+void BasicEpochDomain<Sync>::Reserve(Record& self) {
+  const bool may_wait = options_.when_full == EpochOptions::kWait && !self.is_destroying.Read() &&
+                        !IsPinned(self.word.load(std::memory_order::relaxed));
+  bool waited = false;
+  for (epoch_internal::Nap<Sync> nap;;) {
+    bool destroyed = false;
+    int64_t pending = pending_.load(std::memory_order::relaxed);
+    if (pending >= next_pass_.load(std::memory_order::relaxed) || (pending >= max_pending_ && may_wait)) {
+      destroyed = Pass(self) != 0;
+      if (self.credit.load(std::memory_order::relaxed) != 0) return;  // a deleter that retired left some
+      pending = pending_.load(std::memory_order::relaxed);
+    }
+    const bool is_full = pending >= max_pending_;
+    if (is_full && may_wait) {
+      if (destroyed) continue;
+      if (!std::exchange(waited, true)) waits_.fetch_add(1, std::memory_order::relaxed);
+      nap();
+      continue;
+    }
+    const auto room = is_full ? 1 : static_cast<uint32_t>(std::min<int64_t>(chunk_, max_pending_ - pending));
+    self.credit.store(room, std::memory_order::relaxed);
+    if (pending_.compare_exchange_weak(pending, pending + room, std::memory_order::relaxed,
+                                       std::memory_order::relaxed)) {
+      if (is_full) over_limit_.fetch_add(1, std::memory_order::relaxed);
+      return;
+    }
+    self.credit.store(0, std::memory_order::relaxed);
+  }
+}
+
+// ---- Reclaim ----
+
+template <SyncPolicy Sync>
+bool BasicEpochDomain<Sync>::TryLock(const Record& self) noexcept {
+  const uint32_t mine = self.index.Read() + 1;
+  uint32_t owner = reclaimer_.load(std::memory_order::relaxed);
+  if (owner != 0) {
+    if (!Sync::Vanished(owner - 1) ||
+        !reclaimer_.compare_exchange_strong(owner, mine, std::memory_order::relaxed, std::memory_order::relaxed)) {
+      return false;
+    }
+    BeginGracePeriod();  // the owner may have had no time to
+    return true;
+  }
+  return reclaimer_.compare_exchange_strong(owner, mine, std::memory_order::acquire,  // [L1] pairs L2
+                                            std::memory_order::relaxed);
+}
+
+template <SyncPolicy Sync>
+void BasicEpochDomain<Sync>::Unlock() noexcept {
+  reclaimer_.store(0, std::memory_order::release);  // [L2] pairs L1
+}
+
+// Moves what was retired to old_. False if there was nothing. A list is counted before it is taken, so that in_hand
+// says enough at each moment. While it is counted it may grow at its head; the rest of it stays.
+template <SyncPolicy Sync>
+bool BasicEpochDomain<Sync>::Collect(Record& self) noexcept {
+  bool any = false;
+  const size_t held = self.in_hand.load(std::memory_order::relaxed);
+  ForEachRecord([&](Record& record, uint32_t index) {
+    if (Sync::Vanished(index)) ForgetVanished(record);
+    Retiree* head = record.limbo.load(std::memory_order::acquire);  // [C1] pairs R1
+    if (head == nullptr) return;
+    size_t count = 0;
+    Retiree* last = nullptr;
+    for (Retiree* counted = nullptr;;) {
+      for (Retiree* object = head; object != counted; object = object->next_.Read()) {
+        ++count;
+        if (counted == nullptr) last = object;
+      }
+      counted = head;
+      self.in_hand.store(held + count, std::memory_order::relaxed);
+      if (record.limbo.compare_exchange_strong(head, nullptr, std::memory_order::relaxed,
+                                               std::memory_order::acquire)) {  // [C2] pairs R1
+        break;
+      }
+    }
+    last->next_.Write(old_.Read());
+    old_.Write(head);
+    old_count_.Write(old_count_.Read() + count);
+    self.in_hand.store(held, std::memory_order::relaxed);
+    any = true;
+  });
+  return any;
+}
+
+// Nobody else is in this record any more, nor will be. What the thread had in hand is lost.
+template <SyncPolicy Sync>
+void BasicEpochDomain<Sync>::ForgetVanished(Record& record) noexcept {
+  const size_t lost = record.credit.load(std::memory_order::relaxed) + record.in_hand.load(std::memory_order::relaxed);
+  record.credit.store(0, std::memory_order::relaxed);
+  record.in_hand.store(0, std::memory_order::relaxed);
+  pending_.fetch_sub(static_cast<int64_t>(lost), std::memory_order::relaxed);
+}
+
+// Everything in old_ was unreachable before this.
+template <SyncPolicy Sync>
+void BasicEpochDomain<Sync>::BeginGracePeriod() noexcept {
+  stamp_.Write(epoch_.fetch_add(1, std::memory_order::release));  // [G1] pairs P1
+  Sync::HeavyFence();                                             // [G2] pairs P3
+  heavy_fences_.fetch_add(1, std::memory_order::relaxed);
+}
+
+template <SyncPolicy Sync>
+bool BasicEpochDomain<Sync>::TryEndGracePeriod(Blocker& blocker) noexcept {
+  const uint64_t stamp = stamp_.Read();
+  bool is_over = true;
+  ForEachRecord([&](Record& record, uint32_t index) {
+    const uint64_t word = record.word.load(std::memory_order::acquire);  // [S1] pairs P2 P4 T1 T2 U1 U2
+    if (!IsPinned(word) || word >> kEpochShift > stamp || Sync::Vanished(index)) return;
+    is_over = false;
+    Observe(record, index, word >> kEpochShift, blocker);
+  });
+  if (is_over) passed_.store(stamp, std::memory_order::release);  // [F1] pairs F2
+  return is_over;
+}
+
+// A reader that is seen with the same epoch after two heavy fences is in the same Guard: after the first of them, it
+// could not have pinned with that epoch any more.
+template <SyncPolicy Sync>
+void BasicEpochDomain<Sync>::Observe(Record& record, uint32_t index, uint64_t epoch, Blocker& blocker) noexcept {
+  const int64_t now = std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
+  if (record.blocking_epoch.load(std::memory_order::relaxed) != epoch) {
+    record.blocking_since.store(now, std::memory_order::relaxed);
+    record.blocking_epoch.store(epoch, std::memory_order::relaxed);
+    record.is_reported.Write(false);
+  }
+  if (options_.on_stall == nullptr || record.is_reported.Read()) return;
+  const std::chrono::nanoseconds age(now - record.blocking_since.load(std::memory_order::relaxed));
+  if (age < options_.stall_after || (blocker.record != nullptr && age <= blocker.stall.pinned_for)) return;
+  blocker = {&record, {index, age, 0}};
+}
+
+template <SyncPolicy Sync>
+auto BasicEpochDomain<Sync>::TakeOld(Record& self) noexcept -> Retiree* {
+  self.in_hand.store(self.in_hand.load(std::memory_order::relaxed) + old_count_.Read(), std::memory_order::relaxed);
+  Retiree* old = old_.Read();
+  old_.Write(nullptr);
+  old_count_.Write(0);
+  return old;
+}
+
+template <SyncPolicy Sync>
+size_t BasicEpochDomain<Sync>::Pass(Record& self) {
+  if (!TryLock(self)) return 0;
+  Blocker blocker;
+  Retiree* ended[2] = {};
+  if (IsOutstanding() && TryEndGracePeriod(blocker)) ended[0] = TakeOld(self);
+  if (!IsOutstanding() && Collect(self)) {
+    BeginGracePeriod();
+    if (TryEndGracePeriod(blocker)) ended[1] = TakeOld(self);
+  }
+  if (blocker.record != nullptr) blocker.record->is_reported.Write(true);
+  const auto stays =
+      pending_.load(std::memory_order::relaxed) - static_cast<int64_t>(self.in_hand.load(std::memory_order::relaxed));
+  next_pass_.store(stays + batch_, std::memory_order::relaxed);
+  Unlock();
+
+  if (blocker.record != nullptr) {
+    stalls_.fetch_add(1, std::memory_order::relaxed);
+    blocker.stall.pending = Stats().pending;
+    options_.on_stall(blocker.stall);
+  }
+  for (Retiree* list : ended) AddReady(self, list);
+  return DestroyReady(self);
+}
+
+template <SyncPolicy Sync>
+void BasicEpochDomain<Sync>::AddReady(Record& self, Retiree* list) noexcept {
+  if (list == nullptr) return;
+  if (Retiree* ready = self.ready.Read(); ready != nullptr) {
+    Retiree* last = list;
+    while (Retiree* next = last->next_.Read()) last = next;
+    last->next_.Write(ready);
+  }
+  self.ready.Write(list);
+}
+
+// Runs deleters, which may come back here: then the outer call does it all.
+template <SyncPolicy Sync>
+size_t BasicEpochDomain<Sync>::DestroyReady(Record& self) noexcept {
+  if (self.is_destroying.Read() || self.ready.Read() == nullptr) return 0;
+  self.is_destroying.Write(true);
+  size_t destroyed = 0, settled = 0;
+  while (Retiree* object = self.ready.Read()) {
+    self.ready.Write(object->next_.Read());
+    object->destroy_.Read()(object);
+    if (++destroyed - settled < kSettleEvery && self.ready.Read() != nullptr) continue;
+    const size_t count = destroyed - std::exchange(settled, destroyed);
+    pending_.fetch_sub(static_cast<int64_t>(count), std::memory_order::relaxed);
+    reclaimed_.fetch_add(count, std::memory_order::relaxed);
+    self.in_hand.store(self.in_hand.load(std::memory_order::relaxed) - count, std::memory_order::relaxed);
+  }
+  self.is_destroying.Write(false);
+  return destroyed;
+}
+
+// All that is retired joins one grace period, also what waits for another one already: it ends later, but it ends,
+// because each call here waits for its own before the next can begin.
+template <SyncPolicy Sync>
+void BasicEpochDomain<Sync>::Synchronize() {
+  Record& self = Self();
+  HOTPATH_CHECK(!IsPinned(self.word.load(std::memory_order::relaxed)),
+                "EpochDomain: Synchronize would wait for the Guard of its own thread");
+  for (SpinWait<Sync> wait; !TryLock(self);) wait();
+  Collect(self);
+  BeginGracePeriod();
+  const uint64_t stamp = stamp_.Read();
+  Unlock();
+  for (epoch_internal::Nap<Sync> nap;; nap()) {
+    Pass(self);
+    if (passed_.load(std::memory_order::acquire) >= stamp) return;  // [F2] pairs F1
+  }
+}
+
+// ---- Report ----
+
+template <SyncPolicy Sync>
+EpochStats BasicEpochDomain<Sync>::Stats() const {
+  EpochStats stats;
+  int64_t pending = pending_.load(std::memory_order::relaxed);
+  const int64_t now = std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
+  ForEachRecord([&](Record& record, uint32_t index) {
+    pending -= record.credit.load(std::memory_order::relaxed);
+    const uint64_t word = record.word.load(std::memory_order::relaxed);
+    if (word == 0 || Sync::Vanished(index)) return;
+    ++stats.threads;
+    if (!IsPinned(word) || record.blocking_epoch.load(std::memory_order::relaxed) != word >> kEpochShift) return;
+    const std::chrono::nanoseconds age(now - record.blocking_since.load(std::memory_order::relaxed));
+    stats.longest_pin = std::max(stats.longest_pin, age);
+  });
+  stats.epoch = epoch_.load(std::memory_order::relaxed);
+  stats.pending = static_cast<size_t>(std::max<int64_t>(pending, 0));
+  stats.reclaimed = reclaimed_.load(std::memory_order::relaxed);
+  stats.over_limit = over_limit_.load(std::memory_order::relaxed);
+  stats.waits = waits_.load(std::memory_order::relaxed);
+  stats.heavy_fences = heavy_fences_.load(std::memory_order::relaxed);
+  stats.stalls = stalls_.load(std::memory_order::relaxed);
+  return stats;
+}
+
+template <SyncPolicy Sync>
+std::string BasicEpochDomain<Sync>::Describe() const {
+  std::string text = "epochs; readers ";
+  text +=
+      Sync::AsymmetricFences() ? "run no fence, reclaimers call membarrier(2)" : "run a fence: no membarrier(2) here";
+  text += "; at most " + std::to_string(options_.max_pending) + " objects pending, then ";
+  text += options_.when_full == EpochOptions::kWait ? "retiring waits" : "more, counted";
+  return text;
+}
+
+}  // namespace hotpath
+
+#endif  // HOTPATH_CORE_DETAIL_EPOCH_INL_H_
