@@ -49,7 +49,7 @@ class RawArray {
 class SharedMutexVector {
  public:
   explicit SharedMutexVector(size_t count) {
-    for (size_t i = 0; i < count; ++i) Open(std::make_shared<File>(i));
+    for (size_t i = 0; i < count; ++i) files_.push_back(std::make_shared<File>(i));
   }
   uint64_t Look(int fd) const {
     const std::shared_lock lock(mu_);
@@ -166,10 +166,10 @@ void BM_Clone(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(table->table().Clone().size());
 }
 
-#define HOTPATH_ROWS(row, counts) \
-  BENCHMARK(row<RawArray>)counts; \
-  BENCHMARK(row<Ours>)counts;     \
-  BENCHMARK(row<SharedMutexVector>)counts
+#define HOTPATH_ROWS(row, counts)  \
+  BENCHMARK(row<RawArray>) counts; \
+  BENCHMARK(row<Ours>) counts;     \
+  BENCHMARK(row<SharedMutexVector>) counts
 
 HOTPATH_ROWS(BM_Look, ->Arg(64)->Arg(1024)->Arg(65536));
 HOTPATH_ROWS(BM_Keep, ->Arg(64)->Arg(1024));

@@ -139,9 +139,10 @@ TYPED_TEST(EpochFdTableStress, ClonesAndVisitsAreOfOneMoment) {
   ASSERT_EQ(table.Insert(std::make_unique<File>(1)).value(), 0);
 
   Storm storm;
-  storm.Crowd(1, [&, at = 0](Rng&) mutable {
+  storm.Crowd(1, [&, at = 0](Rng& rng) mutable {
     const int to = at == 0 ? 700 : 0;
     ASSERT_TRUE(table.InsertAt(to, table.GetShared(at)).ok());
+    if (rng.OneIn(4)) StdSync::Yield();
     ASSERT_TRUE(table.Remove(at).ok());
     at = to;
   });
@@ -253,6 +254,7 @@ void HistoriesAreLinearizable(bool shared) {
                 return file == nullptr ? 0 : file->id;
               }
               const auto ref = table.Get(number);
+              if (rng.OneIn(16)) StdSync::Yield();  // so that operations overlap, whatever the machine
               return ref ? ref->id : 0;
             });
         }
