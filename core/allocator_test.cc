@@ -98,10 +98,8 @@ std::string OutputWithPreloaded(const std::string& libraries) {
   return output;
 }
 
-// A sanitizer puts its own malloc into the program, before any library's.
 void ExpectName(const std::string& output, const char* name) {
-  const std::string pattern = IsSanitizer() ? std::string(AllocatorName()) : name;
-  EXPECT_TRUE(std::regex_search(output, std::regex("\nallocator: (" + pattern + ")\n"))) << output;
+  EXPECT_TRUE(std::regex_search(output, std::regex(std::string("\nallocator: (") + name + ")\n"))) << output;
 }
 
 bool Mentions(const std::string& output, const Library& library) {
@@ -109,6 +107,8 @@ bool Mentions(const std::string& output, const Library& library) {
 }
 
 TEST(AllocatorTest, PreloadedLibraryIsNamed) {
+  // Its malloc stands in the program, before any library's; but operator new may then be the library's all the same.
+  if (IsSanitizer()) GTEST_SKIP() << "a sanitizer and a preloaded allocator do not go together";
   for (const Library& library : kLibraries) {
     const std::string output = OutputWithPreloaded(library.file);
     if (Mentions(output, library)) {
@@ -121,6 +121,7 @@ TEST(AllocatorTest, PreloadedLibraryIsNamed) {
 }
 
 TEST(AllocatorTest, OfTwoPreloadedLibrariesTheFirstAnswers) {
+  if (IsSanitizer()) GTEST_SKIP() << "a sanitizer and a preloaded allocator do not go together";
   for (const Library& first : kLibraries) {
     for (const Library& second : kLibraries) {
       if (&first == &second) continue;
