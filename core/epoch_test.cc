@@ -182,6 +182,25 @@ TEST(EpochTest, DeletersMayRetireToAnyDepthPinAndReclaim) {
   EXPECT_EQ(ends.load(), 3 * 20'001 + 1'001) << "also by the destructor";
 }
 
+TEST(EpochTest, DestructorOfAFullDomainLetsDeletersRetire) {
+  struct Node {
+    Node(EpochDomain& domain, int depth, std::atomic<int>& ends) : domain(domain), depth(depth), ends(ends) {}
+    ~Node() {
+      ends.fetch_add(1);
+      for (int i = 0; i < depth; ++i) domain.Retire(new Node(domain, depth - 1, ends));
+    }
+    EpochDomain& domain;
+    const int depth;
+    std::atomic<int>& ends;
+  };
+  std::atomic<int> ends{0};
+  {
+    EpochDomain domain(EpochOptions{.max_pending = 1});
+    domain.Retire(new Node(domain, 4, ends));
+  }
+  EXPECT_EQ(ends.load(), 1 + 4 + 12 + 24 + 24);
+}
+
 TEST(EpochTest, RetireesAndPinsAllocateNothingAndOthersOnce) {
   EpochDomain domain;
   domain.Register();

@@ -67,7 +67,8 @@ BasicEpochDomain<Sync>::~BasicEpochDomain() {
     HOTPATH_CHECK(!IsPinned(record.word.load(std::memory_order::relaxed)) || Sync::Vanished(index),
                   "EpochDomain: destroyed while a thread is pinned");
   });
-  // Deleters may retire more.
+  // The caller has ordered all calls before this one. Deleters may retire more, and must find room.
+  pending_.store(std::numeric_limits<int64_t>::min() / 2, std::memory_order::relaxed);
   for (bool more = true; more;) {
     more = false;
     const auto destroy = [&more](Retiree* list) {
@@ -80,9 +81,8 @@ BasicEpochDomain<Sync>::~BasicEpochDomain() {
     Retiree* old = old_.Read();
     old_.Write(nullptr);
     destroy(old);
-    ForEachRecord([&](Record& record, uint32_t) {
-      destroy(record.limbo.exchange(nullptr, std::memory_order::acquire));  // [C3] pairs R1
-    });
+    ForEachRecord(
+        [&](Record& record, uint32_t) { destroy(record.limbo.exchange(nullptr, std::memory_order::relaxed)); });
   }
   for (Atomic<Block*>& slot : blocks_) {
     Block* block = slot.load(std::memory_order::relaxed);
@@ -218,7 +218,7 @@ void BasicEpochDomain<Sync>::Push(Retiree& object, void (*destroy)(Retiree*)) {
   Retiree* head = self.limbo.load(std::memory_order::relaxed);
   do {
     object.next_.Write(head);
-  } while (!self.limbo.compare_exchange_weak(head, &object, std::memory_order::release,  // [R1] pairs C1 C2 C3
+  } while (!self.limbo.compare_exchange_weak(head, &object, std::memory_order::release,  // [R1] pairs C1 C2
                                              std::memory_order::relaxed));
   // A deleter run by Reserve may have used some of the credit, but never the last of it.
   self.credit.store(self.credit.load(std::memory_order::relaxed) - 1, std::memory_order::relaxed);

@@ -1,0 +1,307 @@
+#include <cstdint>
+#include <optional>
+
+#include "hotpath/core/epoch.h"
+#include "models/base/model.h"
+
+namespace hotpath::model {
+namespace {
+
+using Domain = BasicEpochDomain<RelacySync>;
+
+// A pass over the threads is due at every second retirement.
+EpochOptions Small(size_t max_pending = 4, EpochOptions::WhenFull when_full = EpochOptions::kWait) {
+  return {.max_pending = max_pending, .when_full = when_full};
+}
+
+struct Object : Domain::Retiree {
+  explicit Object(uint64_t number) : number(number) {}
+  RelacySync::Var<uint64_t> number;  // its end is a write
+};
+
+// A pointer that readers follow under a Guard. The updates number the objects.
+template <class M, int kThreads>
+struct Pointer : Model<M, kThreads> {
+  Domain domain;
+  RelacySync::Atomic<Object*> current{RelacySync::New<Object>(0)};
+
+  explicit Pointer(EpochOptions options = Small()) : domain(options) {}
+  ~Pointer() { RelacySync::Delete(current.load(std::memory_order::relaxed)); }
+
+  uint64_t ReadUnderGuard() { return current.load(std::memory_order::acquire)->number.Read(); }
+  uint64_t Read() {
+    const Domain::Guard guard = domain.Pin();
+    return ReadUnderGuard();
+  }
+  Object* Replace(uint64_t number) {
+    return current.exchange(RelacySync::New<Object>(number), std::memory_order::acq_rel);
+  }
+  void Update(uint64_t number) { domain.Retire(Replace(number)); }
+  void UpdateAndReclaim(uint64_t number) {
+    Update(number);
+    domain.TryReclaim();
+  }
+};
+
+struct ReaderReenters : Pointer<ReaderReenters, 2> {
+  void thread(unsigned id) {
+    if (id == 0) {
+      UpdateAndReclaim(1);
+      return UpdateAndReclaim(2);
+    }
+    const uint64_t first = Read();
+    HOTPATH_CHECK(Read() >= first, "a thread's reads went back");
+  }
+};
+
+struct TwoReadersThreeUpdates : Pointer<TwoReadersThreeUpdates, 3> {
+  void thread(unsigned id) {
+    if (id == 0) {
+      for (uint64_t i = 1; i <= 3; ++i) UpdateAndReclaim(i);
+      return;
+    }
+    Read();
+    Read();
+  }
+};
+
+struct TwoReclaimers : Pointer<TwoReclaimers, 3> {
+  void thread(unsigned id) {
+    if (id == 2) {
+      Read();
+      Read();
+      return;
+    }
+    UpdateAndReclaim(id + 1);
+    UpdateAndReclaim(id + 3);
+  }
+};
+
+// A thread retires, a second one reclaims, a third one reads.
+struct RetirerDoesNotReclaim : Pointer<RetirerDoesNotReclaim, 3> {
+  void thread(unsigned id) {
+    if (id == 0) {
+      for (uint64_t i = 1; i <= 3; ++i) Update(i);
+    } else if (id == 1) {
+      for (int i = 0; i < 2; ++i) domain.TryReclaim();
+    } else {
+      Read();
+      Read();
+    }
+  }
+};
+
+struct GuardsNest : Pointer<GuardsNest, 2> {
+  void thread(unsigned id) {
+    if (id == 0) {
+      UpdateAndReclaim(1);
+      return UpdateAndReclaim(2);
+    }
+    Read();
+    std::optional<Domain::Guard> outer = domain.Pin();
+    std::optional<Domain::Guard> inner = domain.Pin();
+    ReadUnderGuard();
+    outer.reset();
+    ReadUnderGuard();
+  }
+};
+
+// Retires while pinned, then goes on reading what it retired.
+struct ReaderRetires : Pointer<ReaderRetires, 2> {
+  void thread(unsigned id) {
+    for (int i = 0; i < 2; ++i) {
+      const Domain::Guard guard = domain.Pin();
+      Object* old = Replace(id * 2 + 1);
+      domain.Retire(old);
+      domain.TryReclaim();
+      old->number.Read();
+    }
+    domain.TryReclaim();
+  }
+};
+
+// A thread reads, retires and ends, and its index goes to another one while others read and reclaim.
+struct ThreadEnds : Pointer<ThreadEnds, 3> {
+  void thread(unsigned id) {
+    if (id == 0) {
+      Read();
+      Update(1);
+      RelacySync::EndThread();
+      Read();
+    } else if (id == 1) {
+      UpdateAndReclaim(2);
+      domain.TryReclaim();
+    } else {
+      Read();
+    }
+  }
+};
+
+// The thread only reads, ends, and is followed by one that does nothing but register.
+struct ReaderEnds : Pointer<ReaderEnds, 2> {
+  void thread(unsigned id) {
+    if (id == 0) {
+      Read();
+      RelacySync::EndThread();
+      domain.Register();
+    } else {
+      UpdateAndReclaim(1);
+      domain.TryReclaim();
+    }
+  }
+};
+
+// Memory that is used again instead of freed: the deleter hands it back to its writer.
+struct MemoryIsReused : Model<MemoryIsReused, 2> {
+  struct Slot : Domain::Retiree {
+    RelacySync::Var<uint64_t> left{0}, right{0};
+    bool in_use = false;
+  };
+  Slot slots[3];
+  Domain domain{Small()};  // ends first: one slot may be pending
+  RelacySync::Atomic<Slot*> current{&slots[0]};
+
+  MemoryIsReused() { slots[0].in_use = true; }
+  void thread(unsigned id) {
+    if (id == 1) {
+      for (int i = 0; i < 2; ++i) {
+        const Domain::Guard guard = domain.Pin();
+        const Slot* slot = current.load(std::memory_order::acquire);
+        const uint64_t left = slot->left.Read();
+        HOTPATH_CHECK(left == slot->right.Read(), "changed under a Guard");
+      }
+      return;
+    }
+    for (uint64_t i = 1; i <= 3; ++i) {
+      Slot* free = nullptr;
+      for (Slot& slot : slots) {
+        if (!slot.in_use) free = &slot;
+      }
+      if (free == nullptr) return;
+      free->in_use = true;
+      free->left.Write(i);
+      free->right.Write(i);
+      domain.Retire(current.exchange(free, std::memory_order::acq_rel),
+                    [](Domain::Retiree* slot) { static_cast<Slot*>(slot)->in_use = false; });
+      domain.TryReclaim();
+    }
+  }
+};
+
+// The caller frees by itself after a grace period.
+struct SynchronizeThenFree : Pointer<SynchronizeThenFree, 2> {
+  void thread(unsigned id) {
+    if (id == 1) {
+      Read();
+      Read();
+      return;
+    }
+    Object* old = Replace(1);
+    domain.Synchronize();
+    RelacySync::Delete(old);
+  }
+};
+
+// The grace period of one thread's Synchronize may be ended by another one.
+struct TwoSynchronize : Pointer<TwoSynchronize, 3> {
+  void thread(unsigned id) {
+    if (id == 2) {
+      Read();
+      return;
+    }
+    Object* old = Replace(id + 1);
+    domain.Synchronize();
+    RelacySync::Delete(old);
+  }
+};
+
+struct SynchronizeBesideReclaimer : Pointer<SynchronizeBesideReclaimer, 3> {
+  void thread(unsigned id) {
+    if (id == 0) {
+      Update(1);
+      Object* old = Replace(2);
+      domain.Synchronize();
+      RelacySync::Delete(old);
+      // What this thread retired before is gone, or in the hands of the other thread.
+    } else if (id == 1) {
+      domain.TryReclaim();
+    } else {
+      Read();
+    }
+  }
+};
+
+// Never more than one object pending, whatever the reader does.
+struct FullDomainWaits : Pointer<FullDomainWaits, 2> {
+  FullDomainWaits() : Pointer(Small(1)) {}
+  void thread(unsigned id) {
+    if (id == 1) {
+      Read();
+      Read();
+      return;
+    }
+    for (uint64_t i = 1; i <= 3; ++i) {
+      Update(i);
+      HOTPATH_CHECK(domain.Stats().pending <= 1, "more pending than allowed");
+    }
+  }
+  void finish() { HOTPATH_CHECK(domain.Stats().over_limit == 0); }
+};
+
+// Two threads that retire share the bound. Neither is a reader, so both come to an end.
+struct TwoThreadsShareTheBound : Pointer<TwoThreadsShareTheBound, 3> {
+  TwoThreadsShareTheBound() : Pointer(Small(2)) {}
+  void thread(unsigned id) {
+    if (id == 2) {
+      Read();
+      return;
+    }
+    Update(id + 1);
+    Update(id + 3);
+  }
+  void finish() {
+    HOTPATH_CHECK(domain.Stats().over_limit == 0);
+    HOTPATH_CHECK(domain.Stats().pending <= 2);
+    domain.Synchronize();
+    HOTPATH_CHECK(domain.Stats().pending == 0, "the account does not balance");
+    HOTPATH_CHECK(domain.Stats().reclaimed == 4);
+  }
+};
+
+// Deleters that retire, from two threads at once; everything ends once, the domain's end included.
+struct DeletersRetire : Model<DeletersRetire, 2> {
+  struct Nest : Domain::Retiree {
+    DeletersRetire* model;
+    int depth;
+    Nest(DeletersRetire* model, int depth) : model(model), depth(depth) {}
+    ~Nest() {
+      ++model->ends;
+      if (depth > 0) model->domain->Retire(RelacySync::New<Nest>(model, depth - 1));
+    }
+  };
+  Domain* domain = RelacySync::New<Domain>(Small(2));
+  int ends = 0;  // threads of a model take turns
+
+  void thread(unsigned) {
+    domain->Retire(RelacySync::New<Nest>(this, 1));
+    domain->TryReclaim();
+  }
+  void finish() {
+    RelacySync::Delete(domain);
+    HOTPATH_CHECK(ends == 4, "an object was not destroyed exactly once");
+  }
+};
+
+}  // namespace
+}  // namespace hotpath::model
+
+int main(int argc, char** argv) {
+  using namespace hotpath::model;
+  return Main(
+      argc, argv,
+      {HOTPATH_MODEL(ReaderReenters), HOTPATH_MODEL(TwoReadersThreeUpdates), HOTPATH_MODEL(TwoReclaimers),
+       HOTPATH_MODEL(RetirerDoesNotReclaim), HOTPATH_MODEL(GuardsNest), HOTPATH_MODEL(ReaderRetires),
+       HOTPATH_MODEL(ThreadEnds), HOTPATH_MODEL(ReaderEnds), HOTPATH_MODEL(MemoryIsReused),
+       HOTPATH_MODEL(SynchronizeThenFree), HOTPATH_MODEL(TwoSynchronize), HOTPATH_MODEL(SynchronizeBesideReclaimer),
+       HOTPATH_MODEL(FullDomainWaits), HOTPATH_MODEL(TwoThreadsShareTheBound), HOTPATH_MODEL(DeletersRetire)});
+}
