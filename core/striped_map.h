@@ -285,7 +285,7 @@ class BasicStripedMap {
   struct StripeLock {
     StripeLock(const BasicStripedMap& map, Stripe& s, const char* name) noexcept HOTPATH_NO_THREAD_SAFETY_ANALYSIS
         : stripe(s),
-          lock((s.lock)),
+          lock(s.lock),
           scope(&map, name) {}
     StripeLock(const BasicStripedMap& map, uint64_t hash, const char* name) noexcept
         : StripeLock(map, map.Checked(name).StripeOf(hash), name) {}
@@ -371,6 +371,11 @@ class BasicStripedMap {
         for (int i = 0; i < 16 << attempt; ++i) Sync::Relax();
       }
     }
+    return ReadLocked(stripe, name, hash, key, f);
+  }
+  template <class Q, class F>
+  [[gnu::noinline]] auto ReadLocked(Stripe& stripe, const char* name, uint64_t hash, const Q& key, F& f) const
+      -> std::invoke_result_t<F, const V&> {
     const StripeLock lock(*this, stripe, name);
     const Place place = Locate(stripe, hash, key);
     if (!place) return std::nullopt;

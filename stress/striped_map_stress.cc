@@ -22,10 +22,10 @@
 namespace hotpath::stress {
 namespace {
 
-// Operations of the exact sums: HOTPATH_SUM_OPERATIONS, 10^7 unless set; 10^9 for a long night.
+// Operations of the exact sum: HOTPATH_SUM_OPERATIONS, 10^6 unless set; 10^9 for a long night.
 uint64_t SumOperations() {
   const char* text = std::getenv("HOTPATH_SUM_OPERATIONS");
-  return text == nullptr ? 10'000'000 : std::strtoull(text, nullptr, 10);
+  return text == nullptr ? 1'000'000 : std::strtoull(text, nullptr, 10);
 }
 
 template <class K, class V, class Sync>

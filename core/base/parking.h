@@ -160,7 +160,7 @@ class HOTPATH_CAPABILITY("mutex") BasicParkingLock {
     do {
       barges = MayBarge(word);
     } while (!word_.compare_exchange_weak(word, barges ? Barged(word) : (word & ~kTail) | last,
-                                          std::memory_order::acq_rel,  // [L4] pairs L4 L5
+                                          std::memory_order::acq_rel,  // [L4] pairs L4 L5 L6
                                           std::memory_order::relaxed));
     if (barges) return;
     if ((word & kTail) != 0) WaitToBeFirst(index, self, Before(word));
@@ -169,13 +169,14 @@ class HOTPATH_CAPABILITY("mutex") BasicParkingLock {
 
   static uint32_t Before(uint32_t word) { return ((word & kTail) >> kTailShift) - 1; }
 
-  // A queue hands on the two fields of the records of those in it. They are zero again when a thread leaves, and L4 and
-  // Q1 see to it that the next user of a field comes after that.
+  // Those in a queue write fields of each other's records. A thread leaves its own as zeros before it next joins, and
+  // who writes them has read of that in the word: the thread behind when it joins, the thread ahead when it takes the
+  // lock.
   static void WaitToBeFirst(uint32_t index, Record& self, uint32_t before) noexcept {
     HOTPATH_CHECK(!Sync::Vanished(before), "ParkingLock: the threads that waited for it did not survive fork(2)");
     Record& ahead = Records::Of(before);
     HOTPATH_DCHECK(ahead.next.load(std::memory_order::relaxed) == 0, "two threads behind one");
-    ahead.next.store(index + 1, std::memory_order::release);  // [Q1] pairs Q2
+    ahead.next.store(index + 1, std::memory_order::relaxed);
     uint32_t turn = kNotYet;
     for (uint32_t round = 0; round < O.min_spin && turn == kNotYet; ++round) {
       Pauses(round);
@@ -195,7 +196,7 @@ class HOTPATH_CAPABILITY("mutex") BasicParkingLock {
       uint32_t word = word_.load(std::memory_order::relaxed);
       if ((word & kLocked) == 0) {
         const uint32_t queue = (word & kTail) == last ? 0 : word & kTail;
-        if (!word_.compare_exchange_weak(word, queue | kLocked, std::memory_order::acquire,  // [L6] pairs L5
+        if (!word_.compare_exchange_weak(word, queue | kLocked, std::memory_order::acquire,  // [L6] pairs L4 L5
                                          std::memory_order::relaxed)) {
           continue;
         }
