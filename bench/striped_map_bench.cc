@@ -22,7 +22,6 @@ constexpr uint64_t kKeys = 1 << 20;
 
 class Ours {
  public:
-  static constexpr bool kThreadSafe = true;
   std::optional<uint64_t> Find(uint64_t key) const { return map_.Find(key); }
   void Assign(uint64_t key, uint64_t value) { map_.InsertOrAssign(key, value); }
   void Erase(uint64_t key) { map_.Erase(key); }
@@ -42,7 +41,6 @@ struct NoLock {
 template <class Map, class Lock>
 class Locked {
  public:
-  static constexpr bool kThreadSafe = !std::is_same_v<Lock, NoLock>;
   std::optional<uint64_t> Find(uint64_t key) const {
     std::shared_lock lock(mu_);
     const auto at = map_.find(key);
@@ -75,7 +73,6 @@ struct PlainMutex : std::mutex {
 template <class Map, class Lock, size_t kStripes>
 class Stripes {
  public:
-  static constexpr bool kThreadSafe = true;
   std::optional<uint64_t> Find(uint64_t key) const { return Of(key).Find(key); }
   void Assign(uint64_t key, uint64_t value) { Of(key).Assign(key, value); }
   void Erase(uint64_t key) { Of(key).Erase(key); }

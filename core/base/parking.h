@@ -218,9 +218,8 @@ class HOTPATH_CAPABILITY("mutex") BasicParkingLock {
 
   static void MakeNextFirst(Record& self) noexcept {
     uint32_t next;
-    for (SpinWait<Sync> wait;; wait()) {                  // it has joined, and is about to say who it is
-      next = self.next.load(std::memory_order::acquire);  // [Q2] pairs Q1
-      if (next != 0) break;
+    for (SpinWait<Sync> wait; (next = self.next.load(std::memory_order::relaxed)) == 0;) {
+      wait();  // it has joined, and is about to say who it is
     }
     self.next.store(0, std::memory_order::relaxed);
     Record& first = Records::Of(next - 1);
