@@ -83,13 +83,12 @@ class BasicCowMemoryManager;
 //           shared mapping is one step a page. What fails, ENOMEM too, changes no byte. Moved-from: empty.
 // Progress  All blocking: readers of one memory run together, writers alone. Forks wait for each other only to copy a
 //           node that both hold, and at shared mappings. Destroying must not race with use.
-// Cost      Read: 2 RMWs; a page, up to 11 nodes, mostly 3. Write in place: 4 RMWs. Fork: 4 RMWs, once in 30 forks 5;
-// no
-//           allocation. First write after a fork: the page and the nodes to it, an allocation and 1 or 2 RMWs each.
+// Cost      Read: 2 RMWs; a page, up to 11 nodes, mostly 3. Write in place: 4 RMWs. Fork: 4 RMWs, one more in 30 forks;
+//           no allocation. First write after one: the page and the nodes to it, an allocation and 1 or 2 RMWs each.
 //           Map, Unmap, Protect: nodes at both ends, what goes, for Protect those between; and a list of shared
-//           mappings, if they come or go. Drop: what nobody else has, an RMW for what hangs from that; recurses 11
-//           deep.
-// Not for   a fork(2) child if another thread was inside. A callback must not use the memory that calls it.
+//           mappings, if they come or go. Drop: what nobody else has, an RMW for what hangs from that; 11 calls deep.
+// Not for   a fork(2) child if another thread was inside. A callback must not use the memory that calls it, nor through
+//           a fork the shared mapping it is called for.
 // Proof     cow_memory_model fails if any [tag] is weakened; cow_memory_fuzz against a std::map of pages.
 // Example   CowMemoryTest.AChildSeesWhatItsParentHadAndNotWhatItWrites
 template <CowOptions kOptions = CowOptions{}, SyncPolicy Sync = StdSync>

@@ -61,8 +61,6 @@ class HOTPATH_CAPABILITY("lock") ReadersWriterLock {
   // `self` is taken before the state is looked at: who has this thread's number there is this thread, for what earlier
   // threads of that number did happened before.
   void LockMutex(uint32_t self) HOTPATH_NO_THREAD_SAFETY_ANALYSIS {
-    if (mu_.TryLock()) [[likely]]
-      return;
     const uint32_t writer = state_.load(std::memory_order::relaxed) / kOneWriter;
     HOTPATH_CHECK(writer != self + 1, "CowMemory: used from a callback that is writing to it");
     HOTPATH_CHECK(writer == 0 || !Sync::Vanished(writer - 1),
