@@ -94,7 +94,22 @@ class InlineString {
     return *this;
   }
   InlineString& operator+=(std::string_view text) { return append(text); }
-  void push_back(char c) { append({&c, 1}); }
+  void push_back(char c) {
+    if (is_inline()) {
+      if (tag() > 0) {
+        bytes_[kInlineCapacity - tag()] = c;
+        bytes_[kTag] = static_cast<char>(tag() - 1);
+        return;
+      }
+    } else if (const Heap h = heap(); h.size < h.capacity()) {
+      h.data[h.size] = c;
+      h.data[h.size + 1] = '\0';
+      const size_t grown = h.size + 1;
+      std::memcpy(bytes_.data() + offsetof(Heap, size), &grown, sizeof(grown));
+      return;
+    }
+    AppendOnHeap({&c, 1});
+  }
 
   constexpr void clear() noexcept {
     Release();
@@ -112,8 +127,12 @@ class InlineString {
     return a.view() == std::string_view(b);
   }
   // Bytes compare as unsigned char.
+  friend constexpr std::strong_ordering operator<=>(const InlineString& a, const InlineString& b) noexcept {
+    if (!std::is_constant_evaluated() && kLittleEndian && a.is_inline() && b.is_inline()) return CompareInline(a, b);
+    return a.view() <=> b.view();
+  }
   template <class S>
-    requires std::convertible_to<const S&, std::string_view>
+    requires(std::convertible_to<const S&, std::string_view> && !std::same_as<S, InlineString>)
   friend constexpr std::strong_ordering operator<=>(const InlineString& a, const S& b) noexcept {
     return a.view() <=> std::string_view(b);
   }
@@ -207,6 +226,18 @@ class InlineString {
     std::memcpy(bytes.data(), &pair, sizeof(pair));
     std::memcpy(bytes.data() + sizeof(pair), &third, sizeof(third));
     return bytes;
+  }
+
+  // Three words, the first byte on top. The NUL padding compares as text would; where all of it is equal, the shorter
+  // one comes first, and its tag is larger.
+  static std::strong_ordering CompareInline(const InlineString& a, const InlineString& b) noexcept {
+    for (size_t at = 0; at < sizeof(Bytes); at += 8) {
+      const uint64_t flip = at + 8 == sizeof(Bytes) ? 0xff : 0;
+      const uint64_t x = __builtin_bswap64(Load<uint64_t>(a.bytes_.data() + at)) ^ flip;
+      const uint64_t y = __builtin_bswap64(Load<uint64_t>(b.bytes_.data() + at)) ^ flip;
+      if (x != y) return x <=> y;
+    }
+    return std::strong_ordering::equal;
   }
 
   static char* Allocate(size_t capacity) {

@@ -435,6 +435,8 @@ TEST(InlineStringTest, ComparesAsUnsignedBytesWithEveryKindOfString) {
   for (const size_t size : kSizes) {
     texts.push_back(Text(size));
     texts.push_back(std::string(size, 'a'));
+    texts.push_back(std::string(size, '\0'));
+    texts.push_back(std::string(size, '\xff'));
     if (size > 0) texts.push_back(std::string(size - 1, 'a') + "b");
   }
   for (const std::string& x : texts) {
