@@ -97,11 +97,11 @@ class Cells {
 //
 // Contract  Each thread adds to a cell of its own; a total reads every cell once. The cell of a thread that ends goes,
 //           with its sum, to the next thread that gets the index. Wraps modulo 2^64.
-// Progress  Add wait-free, but for a thread's first, which may allocate. The totals wait-free.
-// Cost      Add: 1 load, 1 store, no RMW, no line that another thread writes. A total: a load for each of 8 cells and,
-//           if more than 8 threads ever lived at once, for twice their number at most.
-// Memory    8 lines; past 8 threads, 2 more at most for each that ever lived at once, kept to the end. Without memory
-//           for its cell a thread adds to one cell that all such threads share, by an RMW, and asks again next time.
+// Progress  Add wait-free after a thread's first, which is lock-free and may allocate. The totals wait-free.
+// Cost      Add: 1 load, 1 store, no RMW, no line that another thread writes. A total: 10 loads. Once more than 8
+//           threads lived at once, at most 2 loads and 2 lines of memory for each of them, kept to the end; till then
+//           the object's own 9 lines. Without memory for its cell a thread adds, by an RMW, to one that all such
+//           threads share, and asks again the next time.
 // Not for   the value before or at a moment (FlatCombiningCounter); many counters that few threads use (std::atomic);
 //           signal handlers, where an Add may undo the one it interrupted.
 // Proof     striped_counter_model fails if any [tag] is weakened.

@@ -218,13 +218,24 @@ TEST(StripedCounterDeathTest, TheChildOfAForkKeepsTheTotalAndCountsOn) {
   EXPECT_EXIT(
       {
         counter.Add(2);
-        std::thread([&] { counter.Add(20); }).join();
         _exit(static_cast<int>(counter.ExactTotal()));
       },
-      testing::ExitedWithCode(33), "");
+      testing::ExitedWithCode(13), "");
   end.store(true);
   other.join();
   EXPECT_EQ(counter.ExactTotal(), 11) << "the child's cells are its own";
+}
+
+TEST(StripedCounterDeathTest, ThreadsOfTheChildOfAForkCountToo) {
+  StripedCounter counter;
+  std::thread([&] { counter.Add(1); }).join();
+  EXPECT_EXIT(
+      {
+        std::thread([&] { counter.Add(20); }).join();
+        _exit(static_cast<int>(counter.ExactTotal()));
+      },
+      testing::ExitedWithCode(21), "");
+  EXPECT_EQ(counter.ExactTotal(), 1);
 }
 
 // ---- What it costs, counted ----

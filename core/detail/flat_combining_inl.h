@@ -177,9 +177,9 @@ class Combiner {
     return oldest;
   }
 
-  // One line: whoever writes one of these has just written state_.
-  alignas(std::max(Sync::kLineSize, alignof(Request*))) Atomic<Request*> state_{
-      nullptr};                // null: nobody is inside. Else a list, newest first, that ends with &inside_
+  // One line, for whoever writes one of these has just written state_. Of that: null, nobody is inside; else a list,
+  // newest first, that ends with &inside_.
+  alignas(std::max(Sync::kLineSize, alignof(Request*))) Atomic<Request*> state_{nullptr};
   Atomic<uint32_t> owner_{0};  // ThreadIndex() + 1 of who is inside; 0 for a moment around it
   Atomic<uint64_t> batches_{0}, combined_{0}, direct_{0};
   Request inside_;
