@@ -208,7 +208,10 @@ void RegisterObject() {
   for (const int threads : kThreads) {  // interleaved: what is compared stands side by side
     Register<Combined<Object>>(Object::kName, threads);
     Register<Locked<Object>>(Object::kName, threads);
-    Register<QueueLocked<Object>>(Object::kName, threads);
+    // It hands over to whoever is next, running or not: with more threads than cores each operation is a switch.
+    if (threads <= 2 || threads <= static_cast<int>(std::thread::hardware_concurrency())) {
+      Register<QueueLocked<Object>>(Object::kName, threads);
+    }
   }
 }
 
