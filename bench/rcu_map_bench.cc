@@ -1,0 +1,197 @@
+// A map of 1,000 entries that is read all the time: RcuMap beside std::unordered_map under std::shared_mutex, a map
+// that is copied for every update, and liburcu's guarded readers. Values say which key they belong to, so that a wrong
+// one shows.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/hash/hash.h"
+#include "bench/base/rows.h"
+#include "bench/base/ticks.h"
+#include "hotpath/core/rcu_map.h"
+
+#if HOTPATH_HAVE_LIBURCU_MEMB
+#include <urcu/urcu-memb.h>
+#endif
+
+namespace hotpath::bench {
+namespace {
+
+constexpr uint64_t kEntries = 1'000;
+
+struct Value {
+  uint64_t key = 0;
+  uint64_t more[3] = {};
+};
+using Hash = absl::Hash<uint64_t>;
+using Plain = std::unordered_map<uint64_t, Value, Hash>;
+
+template <class Map>
+void Fill(Map& map, uint64_t entries = kEntries) {
+  for (uint64_t key = 0; key < entries; ++key) map.emplace(key, Value{key});
+}
+
+class Ours {
+ public:
+  Ours() {
+    for (uint64_t key = 0; key < kEntries; ++key) map_.Insert(key, Value{key});
+  }
+  uint64_t Get(uint64_t key) const { return map_.Find(key)->key; }
+  void Update(uint64_t key) { map_.InsertOrAssign(key, Value{key}); }
+
+ private:
+  RcuMap<uint64_t, Value> map_;
+};
+
+// No synchronisation at all.
+class Unguarded {
+ public:
+  Unguarded() { Fill(map_); }
+  uint64_t Get(uint64_t key) const { return map_.find(key)->second.key; }
+
+ private:
+  Plain map_;
+};
+
+class SharedMutex {
+ public:
+  SharedMutex() { Fill(map_); }
+  uint64_t Get(uint64_t key) const {
+    Value copy;
+    {
+      const std::shared_lock lock(mu_);
+      copy = map_.find(key)->second;
+    }
+    return copy.key;
+  }
+  void Update(uint64_t key) {
+    const std::unique_lock lock(mu_);
+    map_[key] = Value{key};
+  }
+
+ private:
+  mutable std::shared_mutex mu_;
+  Plain map_;
+};
+
+// What the seed does: every update makes a whole new map.
+class CopiedMap {
+ public:
+  CopiedMap() {
+    auto map = std::make_shared<Plain>();
+    Fill(*map);
+    map_ = std::move(map);
+  }
+  void Update(uint64_t key) {
+    const std::lock_guard lock(mu_);
+    auto next = std::make_shared<Plain>(*map_);
+    (*next)[key] = Value{key};
+    map_ = std::move(next);
+  }
+
+ private:
+  std::mutex mu_;
+  std::shared_ptr<const Plain> map_;
+};
+
+#if HOTPATH_HAVE_LIBURCU_MEMB
+class UrcuMemb {
+ public:
+  UrcuMemb() { Fill(map_); }
+  uint64_t Get(uint64_t key) const {
+    urcu_memb_read_lock();
+    const uint64_t got = current_.load(std::memory_order::acquire)->find(key)->second.key;
+    urcu_memb_read_unlock();
+    return got;
+  }
+
+ private:
+  Plain map_;
+  std::atomic<const Plain*> current_{&map_};
+};
+#endif
+
+template <class Map>
+auto Reader() {
+  const auto map = Isolated<Map>();
+  return [map](Worker& worker) {
+    const uint64_t key = worker.Random() % kEntries;
+    if (map->Get(key) != key) worker.Torn();
+  };
+}
+template <class Map>
+auto ReaderBesideWriter() {
+  const auto map = Isolated<Map>();
+  return Ops([map](Worker& worker) {
+           const uint64_t key = worker.Random() % kEntries;
+           if (map->Get(key) != key) worker.Torn();
+         })
+      .WithBackground([map](Worker& worker) { map->Update(worker.Random() % kEntries); });
+}
+template <class Map>
+auto Updater() {
+  const auto map = Isolated<Map>();
+  return [map](Worker& worker) { map->Update(worker.Random() % kEntries); };
+}
+
+// Inserts `entries` keys into an empty map: nanoseconds an entry. Linear means that this does not grow but by cache
+// misses.
+double InsertAll(uint64_t entries) {
+  RcuMap<uint64_t, uint64_t> map;
+  const uint64_t before = Ticks();
+  for (uint64_t key = 0; key < entries; ++key) map.Insert(key, key);
+  return TicksToNs(static_cast<double>(Ticks() - before)) / static_cast<double>(entries);
+}
+double InsertAllFlat(uint64_t entries) {
+  absl::flat_hash_map<uint64_t, std::unique_ptr<uint64_t>> map;
+  const uint64_t before = Ticks();
+  for (uint64_t key = 0; key < entries; ++key) map.emplace(key, std::make_unique<uint64_t>(key));
+  return TicksToNs(static_cast<double>(Ticks() - before)) / static_cast<double>(entries);
+}
+
+HOTPATH_BENCH_ROWS(rows) {
+  for (const int threads : {1, 2, 8}) {
+    const std::string t = std::to_string(threads);
+    Row& get = rows.Add({.id = "rcu_map/get/t" + t, .optimisation = 4, .threads = threads})
+                   .Floor("unguarded unordered_map", [] { return Reader<Unguarded>(); })
+                   .Naive("shared_mutex + unordered_map, copied", [] { return Reader<SharedMutex>(); })
+                   .Ours("RcuMap", [] { return Reader<Ours>(); });
+    if (threads == 1) get.AtLeast(6, "shared_mutex + unordered_map, copied");
+    if (threads == 2) get.AtLeast(30, "shared_mutex + unordered_map, copied");
+#if HOTPATH_HAVE_LIBURCU_MEMB
+    get.Peer("urcu_memb + unordered_map",
+             [] {
+               return Ops(Reader<UrcuMemb>())
+                   .OnThread([](Worker&) { urcu_memb_register_thread(); },
+                             [](Worker&) { urcu_memb_unregister_thread(); });
+             })
+        .AtLeast(1.3, "urcu_memb + unordered_map");
+#else
+    get.NotInstalled("urcu_memb + unordered_map");
+#endif
+  }
+  rows.Add({.id = "rcu_map/get beside a writer/t1", .optimisation = 4, .threads = 1, .background = 1})
+      .Naive("shared_mutex + unordered_map, copied", [] { return ReaderBesideWriter<SharedMutex>(); })
+      .Ours("RcuMap", [] { return ReaderBesideWriter<Ours>(); });
+  rows.Add({.id = "rcu_map/update of 1000/t1", .optimisation = 4})
+      .Naive("copy of the unordered_map", [] { return Updater<CopiedMap>(); })
+      .Ours("RcuMap", [] { return Updater<Ours>(); })
+      .AtLeast(300, "copy of the unordered_map");
+  for (const uint64_t entries : {uint64_t{10'000}, uint64_t{100'000}, uint64_t{1'000'000}}) {
+    rows.Add({.id = "rcu_map/insert/" + std::to_string(entries), .optimisation = 4, .fresh = false})
+        .Sample(Role::kFloor, "flat_hash_map of unique_ptr", [entries] { return InsertAllFlat(entries); })
+        .Sample(Role::kOurs, "RcuMap", [entries] { return InsertAll(entries); });
+  }
+}
+
+}  // namespace
+}  // namespace hotpath::bench
