@@ -54,6 +54,23 @@ struct ReaderReenters : Pointer<ReaderReenters, 2> {
   }
 };
 
+// As small as can be, so that the reader is met between the stamp and the fence of the grace period.
+struct OneReadOneUpdate : Pointer<OneReadOneUpdate, 2> {
+  void thread(unsigned id) {
+    if (id == 0) return UpdateAndReclaim(1);
+    Read();
+  }
+};
+
+// The reclaimer sees the reader in a later Guard than the one that it read under.
+struct ReaderPinsAgain : Pointer<ReaderPinsAgain, 2> {
+  void thread(unsigned id) {
+    if (id == 0) return UpdateAndReclaim(1);
+    Read();
+    const Domain::Guard guard = domain.Pin();
+  }
+};
+
 struct TwoReadersThreeUpdates : Pointer<TwoReadersThreeUpdates, 3> {
   void thread(unsigned id) {
     if (id == 0) {
@@ -299,9 +316,10 @@ int main(int argc, char** argv) {
   using namespace hotpath::model;
   return Main(
       argc, argv,
-      {HOTPATH_MODEL(ReaderReenters), HOTPATH_MODEL(TwoReadersThreeUpdates), HOTPATH_MODEL(TwoReclaimers),
-       HOTPATH_MODEL(RetirerDoesNotReclaim), HOTPATH_MODEL(GuardsNest), HOTPATH_MODEL(ReaderRetires),
-       HOTPATH_MODEL(ThreadEnds), HOTPATH_MODEL(ReaderEnds), HOTPATH_MODEL(MemoryIsReused),
-       HOTPATH_MODEL(SynchronizeThenFree), HOTPATH_MODEL(TwoSynchronize), HOTPATH_MODEL(SynchronizeBesideReclaimer),
-       HOTPATH_MODEL(FullDomainWaits), HOTPATH_MODEL(TwoThreadsShareTheBound), HOTPATH_MODEL(DeletersRetire)});
+      {HOTPATH_MODEL(ReaderReenters), HOTPATH_MODEL(OneReadOneUpdate), HOTPATH_MODEL(ReaderPinsAgain),
+       HOTPATH_MODEL(TwoReadersThreeUpdates), HOTPATH_MODEL(TwoReclaimers), HOTPATH_MODEL(RetirerDoesNotReclaim),
+       HOTPATH_MODEL(GuardsNest), HOTPATH_MODEL(ReaderRetires), HOTPATH_MODEL(ThreadEnds), HOTPATH_MODEL(ReaderEnds),
+       HOTPATH_MODEL(MemoryIsReused), HOTPATH_MODEL(SynchronizeThenFree), HOTPATH_MODEL(TwoSynchronize),
+       HOTPATH_MODEL(SynchronizeBesideReclaimer), HOTPATH_MODEL(FullDomainWaits),
+       HOTPATH_MODEL(TwoThreadsShareTheBound), HOTPATH_MODEL(DeletersRetire)});
 }
