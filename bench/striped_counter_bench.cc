@@ -1,84 +1,78 @@
-// A sum that many threads add to: StripedCounter beside std::atomic, with a plain word of one's own as the floor; and
-// what it costs to read it, with the cells of 1, 8 and 64 threads. Figures are ratios within one run. Rows of two
-// threads mean something only on two free cores.
+// A sum that many threads add to: StripedCounter beside std::atomic, with a word of the thread's own as the floor; and
+// what it costs to read it, with the cells of 1, 8 and 64 threads.
 #include <array>
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
 #include <latch>
+#include <string>
 #include <thread>
 #include <vector>
 
-#include "benchmark/benchmark.h"
+#include "bench/base/rows.h"
 #include "hotpath/core/base/cacheline.h"
 #include "hotpath/core/striped_counter.h"
 
-namespace hotpath {
+namespace hotpath::bench {
 namespace {
 
-// Load, add, store on a word that nobody else has: what no shared counter can beat.
-class Owned {
- public:
+// Load, add, store on a word that nobody else writes: what no shared counter can beat.
+struct Owned {
   void Add(int64_t delta) {
-    Padded<std::atomic<int64_t>>& mine = words_[StdSync::ThreadIndex() % words_.size()];
-    mine.value.store(mine.value.load(std::memory_order::relaxed) + delta, std::memory_order::relaxed);
+    std::atomic<int64_t>& mine = words[StdSync::ThreadIndex() % words.size()].value;
+    mine.store(mine.load(std::memory_order::relaxed) + delta, std::memory_order::relaxed);
   }
-
- private:
-  std::array<Padded<std::atomic<int64_t>>, 64> words_;
+  std::array<Padded<std::atomic<int64_t>>, 64> words;
 };
 
-class Atomic {
- public:
-  void Add(int64_t delta) { value_.fetch_add(delta, std::memory_order::relaxed); }
-
- private:
-  alignas(kCacheLineSize) std::atomic<int64_t> value_{0};
-};
-
-template <class Counter>
-void BM_Add(benchmark::State& state) {
-  static Counter counter;
-  std::thread([] {}).join();  // glibc and libstdc++ skip atomics in a process that never had a second thread
-  for (auto _ : state) {
-    counter.Add(1);
-    benchmark::ClobberMemory();
-  }
-}
-
-// Reads a counter that `range` threads that live at once have added to.
 template <bool kExact>
-void BM_Total(benchmark::State& state) {
-  StripedCounter counter;
-  const auto threads = state.range(0);
+auto ReadOf(int threads) {
+  const auto counter = Isolated<StripedCounter>();
   {
-    std::latch all_live(threads - 1);
+    std::latch all_live(threads);
     std::vector<std::jthread> others;
-    for (int64_t i = 1; i < threads; ++i) {
+    for (int i = 0; i < threads; ++i) {
       others.emplace_back([&] {
-        counter.Add(1);
+        counter->Add(1);
         all_live.arrive_and_wait();
       });
     }
-    counter.Add(1);
   }
-  for (auto _ : state) benchmark::DoNotOptimize(kExact ? counter.ExactTotal() : counter.ApproximateTotal());
+  return [counter] { Keep(kExact ? counter->ExactTotal() : counter->ApproximateTotal()); };
 }
 
-#define HOTPATH_ROWS(threads)                                         \
-  BENCHMARK(BM_Add<Owned>)->Threads(threads)->UseRealTime();          \
-  BENCHMARK(BM_Add<StripedCounter>)->Threads(threads)->UseRealTime(); \
-  BENCHMARK(BM_Add<Atomic>)->Threads(threads)->UseRealTime()
-
-HOTPATH_ROWS(1);
-HOTPATH_ROWS(2);
-HOTPATH_ROWS(8);
-HOTPATH_ROWS(16);
-
-BENCHMARK(BM_Total<false>)->Arg(1)->Arg(8)->Arg(64);
-BENCHMARK(BM_Total<true>)->Arg(1)->Arg(8);
+HOTPATH_BENCH_ROWS(rows) {
+  for (const int threads : {1, 2, 8, 16}) {
+    Row& row = rows.Add({.id = "counter/add/t" + std::to_string(threads), .optimisation = 1, .threads = threads});
+    row.Naive("std::atomic",
+              [] {
+                const auto n = Isolated<std::atomic<int64_t>>(0);
+                return Ops([n] { n->fetch_add(1, std::memory_order::relaxed); }).CountLost([n](const Performed& done) {
+                  return done.measured - static_cast<uint64_t>(n->load());
+                });
+              })
+        .Ours("StripedCounter",
+              [] {
+                const auto n = Isolated<StripedCounter>();
+                return Ops([n] { n->Add(1); }).CountLost([n](const Performed& done) {
+                  return done.measured - static_cast<uint64_t>(n->ExactTotal());
+                });
+              })
+        .Floor("a word of one's own",
+               [] {
+                 const auto n = Isolated<Owned>();
+                 return [n] { n->Add(1); };
+               })
+        .AtLeast(threads == 1   ? 2
+                 : threads == 2 ? 14
+                                : 12,
+                 "std::atomic");
+  }
+  for (const int threads : {1, 7, 63}) {
+    rows.Add({.id = "counter/total/" + std::to_string(threads + 1) + " threads lived/t1", .optimisation = 1})
+        .Ours("ApproximateTotal", [threads] { return ReadOf<false>(threads); })
+        .Variant("ExactTotal", [threads] { return ReadOf<true>(threads); });
+  }
+}
 
 }  // namespace
-}  // namespace hotpath
-
-BENCHMARK_MAIN();
+}  // namespace hotpath::bench
