@@ -151,7 +151,6 @@ void ExpectAtRest(const P& pool, size_t most) {
 // More than a thread keeps goes to the other in batches. Ends thread after thread, then the pool.
 template <uint32_t kBatch, int kCount>
 struct HandOver : Model<HandOver<kBatch, kCount>, 2> {
-  static constexpr unsigned kWeight = 10;
   PoolOf<kBatch> pool;
 
   void thread(unsigned id) {
@@ -164,7 +163,6 @@ using HandOverOfSingles = HandOver<1, 3>;
 
 // A buffer that one thread got and another drops.
 struct DropElsewhere : Model<DropElsewhere, 2> {
-  static constexpr unsigned kWeight = 10;
   Pool pool;
   RelacySync::Atomic<uint32_t> sent{0};
   RelacySync::Var<Pool::PooledBuffer> parcel;
@@ -189,7 +187,6 @@ struct DropElsewhere : Model<DropElsewhere, 2> {
 
 // A thread ends, and what it kept, and its cache, go to another that lived beside it, and to its own next life.
 struct ExitAgainstGet : Model<ExitAgainstGet, 2> {
-  static constexpr unsigned kWeight = 10;
   Pool pool;
 
   void thread(unsigned id) {
@@ -208,7 +205,6 @@ struct ExitAgainstGet : Model<ExitAgainstGet, 2> {
 // A trimmer empties a cache whose owner goes in and out; two of them do; one does whose own cache is emptied.
 template <int kTrimmers, bool kUsesToo>
 struct TrimAgainstGet : Model<TrimAgainstGet<kTrimmers, kUsesToo>, 1 + kTrimmers> {
-  static constexpr unsigned kWeight = 10;
   Pool pool;
 
   void thread(unsigned id) {
@@ -231,7 +227,6 @@ using TrimmersAgainstOwner = TrimAgainstGet<2, false>;
 using TrimByAnotherUser = TrimAgainstGet<1, true>;
 
 struct TrimAgainstExit : Model<TrimAgainstExit, 2> {
-  static constexpr unsigned kWeight = 10;
   Pool pool;
 
   void thread(unsigned id) {
@@ -253,7 +248,6 @@ struct TrimAgainstExit : Model<TrimAgainstExit, 2> {
 
 // Who counts meanwhile sees caches that are whole, and numbers that were true.
 struct StatsAgainstGet : Model<StatsAgainstGet, 2> {
-  static constexpr unsigned kWeight = 10;
   Pool pool;
 
   void thread(unsigned id) {
@@ -265,7 +259,6 @@ struct StatsAgainstGet : Model<StatsAgainstGet, 2> {
 
 // Two threads want to keep two each, and the pool may keep one.
 struct LimitIsKept : Model<LimitIsKept, 2> {
-  static constexpr unsigned kWeight = 10;
   Pool pool{PoolOptions{.max_bytes = kBytes}};
 
   void thread(unsigned id) { HoldAtOnce(pool, id, 2); }
@@ -274,7 +267,6 @@ struct LimitIsKept : Model<LimitIsKept, 2> {
 
 // The pool ends while a thread that used it ends.
 struct PoolEndsWithAThread : Model<PoolEndsWithAThread, 2> {
-  static constexpr unsigned kWeight = 10;
   Pool* pool = RelacySync::New<Pool>();
   RelacySync::Atomic<uint32_t> used{0};
 

@@ -35,7 +35,6 @@
 ABSL_FLAG(bool, nightly, false, "search deeper: minutes, not seconds");
 ABSL_FLAG(bool, mutate, true, "weaken the memory orders");
 ABSL_FLAG(bool, mutate_only, false, "search the models no further than it takes to find their memory orders");
-ABSL_FLAG(uint64_t, schedules, UINT64_MAX, "search at most so many schedules in all, unless --nightly");
 ABSL_FLAG(bool, json, false, "print one JSON object per line instead of text");
 ABSL_FLAG(std::string, model, "", "run this model only; orders that others kill then survive");
 ABSL_FLAG(std::string, explain, "", "weaken this mutant only, by its key, and print the execution that kills it");
@@ -140,9 +139,7 @@ class Runner {
       return;
     }
     const uint64_t asked = depth_.full + depth_.bound + depth_.random;
-    const uint64_t all =
-        absl::GetFlag(FLAGS_nightly) ? depth_.all : std::min(depth_.all, absl::GetFlag(FLAGS_schedules));
-    const uint64_t share = std::min(asked, all / selected_.size());
+    const uint64_t share = std::min(asked, depth_.all / selected_.size());
     const auto scaled = [&](uint64_t schedules) { return schedules * share / asked; };
     const uint64_t steps = depth_.steps / (3 * selected_.size());
     const Job full{model, Search::kFull, scaled(depth_.full), steps};
