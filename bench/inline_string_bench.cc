@@ -1,5 +1,6 @@
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <random>
 #include <string>
 #include <string_view>
@@ -12,6 +13,8 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/hash/hash.h"
 #include "absl/strings/str_format.h"
+#include "bench/base/heap_counter.h"
+#include "bench/base/rows.h"
 #include "benchmark/benchmark.h"
 #include "hotpath/core/inline_string.h"
 
@@ -258,6 +261,69 @@ BENCHMARK_TEMPLATE(BM_Find, InlineStringMap<int>) HOTPATH_LENGTHS;
 BENCHMARK_TEMPLATE(BM_Find, absl::flat_hash_map<std::string, int>) HOTPATH_LENGTHS;
 BENCHMARK(BM_FormatInlineString);
 BENCHMARK(BM_FormatStdString);
+
+// Messages of errors as kernels and libraries write them: 4 to 31 bytes.
+constexpr std::string_view kMessages[] = {
+    "busy",
+    "no such process",
+    "permission denied",
+    "no such file or directory",
+    "not a directory",
+    "file exists",
+    "bad file descriptor",
+    "invalid argument",
+    "too many open files",
+    "resource temporarily unavailable",
+    "broken pipe",
+    "read-only file system",
+    "no space left on device",
+    "not implemented",
+    "operation timed out",
+    "connection refused",
+};
+
+template <class S>
+double AllocationsPer100Messages() {
+  const bench::HeapMark mark;
+  for (const std::string_view message : kMessages) {
+    S s(message);
+    bench::Escape(s);
+  }
+  return 100.0 * static_cast<double>(mark.Since().allocations) / std::size(kMessages);
+}
+
+HOTPATH_BENCH_ROWS(rows) {
+  using bench::Role;
+  rows.Add({.id = "inline_string/allocations/t1",
+            .optimisation = 3,
+            .claim = "allocations",
+            .unit = "allocations per 100 messages",
+            .note = "16 errno messages of 4 to 32 bytes; std::string keeps 15 bytes inline, InlineString 23"})
+      .Sample(Role::kNaive, "std::string", AllocationsPer100Messages<std::string>)
+      .Sample(Role::kOurs, "InlineString", AllocationsPer100Messages<InlineString>);
+  struct Goals {
+    const char* what;
+    int64_t length;
+    double std_string, inlined_vector;  // at least; 0: no goal
+  };
+  constexpr Goals kGoals[] = {
+      {"Construct", 15, 4, 0}, {"Construct", 23, 12, 0}, {"Construct", 64, 0.95, 0}, {"Copy", 15, 9, 3},
+      {"Copy", 23, 25, 3},     {"Copy", 64, 0.95, 0},    {"Equal", 23, 2.2, 0},
+  };
+  for (const Goals& goals : kGoals) {
+    const auto name = [&](const char* type) {
+      return std::string("BM_") + goals.what + "<" + type + ">/" + std::to_string(goals.length);
+    };
+    bench::Row& row =
+        rows.Add({.id = "inline_string/" + std::string(goals.what) + "_" + std::to_string(goals.length) + "B/t1",
+                  .optimisation = 3})
+            .Benchmark(Role::kNaive, "std::string", name("std::string"))
+            .Benchmark(Role::kOurs, "InlineString", name("InlineString"))
+            .Benchmark(Role::kPeer, "absl::InlinedVector<char, 24>", name("Inlined24"))
+            .AtLeast(goals.std_string, "std::string");
+    if (goals.inlined_vector > 0) row.AtLeast(goals.inlined_vector, "absl::InlinedVector<char, 24>");
+  }
+}
 
 }  // namespace
 }  // namespace hotpath

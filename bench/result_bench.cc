@@ -4,6 +4,8 @@
 #include <variant>
 
 #include "absl/status/statusor.h"
+#include "bench/base/heap_counter.h"
+#include "bench/base/rows.h"
 #include "benchmark/benchmark.h"
 #include "hotpath/core/result.h"
 
@@ -41,6 +43,29 @@ void BM_Return(benchmark::State& state) {
 BENCHMARK(BM_Return<ReturnResult>)->ArgName("fails")->Arg(0)->Arg(1);
 BENCHMARK(BM_Return<ReturnStatusOr>)->ArgName("fails")->Arg(0)->Arg(1);
 BENCHMARK(BM_Return<ReturnVariant>)->ArgName("fails")->Arg(0)->Arg(1);
+
+template <auto kFunction>
+double AllocationsPerError() {
+  const bench::HeapMark mark;
+  const auto result = kFunction(true);
+  bench::Escape(result);
+  return static_cast<double>(mark.Since().allocations);
+}
+
+HOTPATH_BENCH_ROWS(rows) {
+  using bench::Role;
+  rows.Add({.id = "result/allocations/t1", .optimisation = 9, .claim = "errors", .unit = "allocations per error"})
+      .Sample(Role::kNaive, "std::variant with a std::string", AllocationsPerError<ReturnVariant>)
+      .Sample(Role::kOurs, "Result", AllocationsPerError<ReturnResult>)
+      .Sample(Role::kPeer, "absl::StatusOr", AllocationsPerError<ReturnStatusOr>);
+  for (const bool fails : {false, true}) {
+    const std::string arg = fails ? ">/fails:1" : ">/fails:0";
+    rows.Add({.id = fails ? "result/error/t1" : "result/value/t1", .optimisation = 9})
+        .Benchmark(Role::kNaive, "std::variant with a std::string", "BM_Return<ReturnVariant" + arg)
+        .Benchmark(Role::kOurs, "Result", "BM_Return<ReturnResult" + arg)
+        .Benchmark(Role::kPeer, "absl::StatusOr", "BM_Return<ReturnStatusOr" + arg);
+  }
+}
 
 }  // namespace
 }  // namespace hotpath
