@@ -196,7 +196,6 @@ void MapIsLinearizable() {
         }
       });
 }
-TEST(StripedMapStress, OptimisticMapIsLinearizable) { MapIsLinearizable<uint64_t, StdSync>(); }
 TEST(StripedMapStress, OptimisticMapIsLinearizableUnderChaos) { MapIsLinearizable<uint64_t, ChaosSync>(); }
 TEST(StripedMapStress, LockedMapIsLinearizableUnderChaos) { MapIsLinearizable<std::string, ChaosSync>(); }
 
