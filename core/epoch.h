@@ -184,7 +184,7 @@ class BasicEpochDomain {
     Var<bool> is_reported{false};
   };
 
-  static constexpr uint32_t kBlockSize = Sync::kMaxThreads < 16 ? Sync::kMaxThreads : 16;
+  static constexpr uint32_t kBlockSize = Sync::kMaxThreads < 256 ? 2 : 16;
   static constexpr uint32_t kBlocks = Sync::kMaxThreads / kBlockSize;
   static_assert(Sync::kMaxThreads % kBlockSize == 0);
   struct Block {

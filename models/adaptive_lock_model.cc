@@ -385,19 +385,67 @@ struct AtomicValueThatThrows : Model<AtomicValueThatThrows, 2> {
   void finish() { HOTPATH_CHECK(number.Load() == 10); }
 };
 
+// An exchange that succeeds at the first attempt, without having looked: it sees what was written before the value.
+struct ExchangeSucceedsAtOnce : Model<ExchangeSucceedsAtOnce, 2> {
+  Number number{0};
+  RelacySync::Var<int> data{0};
+
+  void thread(unsigned id) {
+    if (id == 0) {
+      data.Write(1);
+      return number.Store(2);
+    }
+    uint32_t expected = 2;
+    if (number.CompareExchange(expected, 3)) HOTPATH_CHECK(data.Read() == 1);
+  }
+};
+
+// With takes a value to its function, and the value goes and comes back before the exchange: With is then later than
+// the store that brought it back. Its thread learns that it was from one who found, after that store, what With left.
+struct ValueComesBackDuringWith : Model<ValueComesBackDuringWith, 2> {
+  Number number{0};
+  RelacySync::Var<int> data{0};
+  RelacySync::Atomic<uint32_t> with_was_later{0};
+
+  void thread(unsigned id) {
+    if (id == 0) {
+      data.Write(1);
+      number.Store(1);
+      number.Store(0);
+      if (number.Load() == 5) with_was_later.store(1, std::memory_order::relaxed);
+      return;
+    }
+    number.With([](uint32_t& value) { value = 5; });
+    if (with_was_later.load(std::memory_order::relaxed) == 1) HOTPATH_CHECK(data.Read() == 1);
+  }
+};
+
 }  // namespace
 }  // namespace hotpath::model
 
 int main(int argc, char** argv) {
   using namespace hotpath::model;
-  return Main(
-      argc, argv,
-      {HOTPATH_MODEL(TwoOwners), HOTPATH_MODEL(TwoOwnersTwice), HOTPATH_MODEL(TwoOwnersTwiceSpin),
-       HOTPATH_MODEL(ThreeOwners), HOTPATH_MODEL(ThreeOwnersSpin), HOTPATH_MODEL(ThreeOwnersTwiceInOrder),
-       HOTPATH_MODEL(QueueAtStart), HOTPATH_MODEL(BargesAreBounded), HOTPATH_MODEL(TryLockAgainstLock),
-       HOTPATH_MODEL(NextOwnerDestroysItAsleep), HOTPATH_MODEL(RecordsAreUsedAgain),
-       HOTPATH_MODEL(RecordGoesToAnotherQueue), HOTPATH_MODEL(LockedValue), HOTPATH_MODEL(LockedValueThatThrows),
-       HOTPATH_MODEL(EveryWriteIsSeen), HOTPATH_MODEL(EveryLookSees), HOTPATH_MODEL(WithSeesWhatOvertookIt),
-       HOTPATH_MODEL(NothingIsLost), HOTPATH_MODEL(AtomicValueThatThrows)},
-      {"core/base/parking.h"});
+  return Main(argc, argv,
+              {HOTPATH_MODEL(TwoOwners),
+               HOTPATH_MODEL(TwoOwnersTwice),
+               HOTPATH_MODEL(TwoOwnersTwiceSpin),
+               HOTPATH_MODEL(ThreeOwners),
+               HOTPATH_MODEL(ThreeOwnersSpin),
+               HOTPATH_MODEL(ThreeOwnersTwiceInOrder),
+               HOTPATH_MODEL(QueueAtStart),
+               HOTPATH_MODEL(BargesAreBounded),
+               HOTPATH_MODEL(TryLockAgainstLock),
+               HOTPATH_MODEL(NextOwnerDestroysItAsleep),
+               HOTPATH_MODEL(RecordsAreUsedAgain),
+               HOTPATH_MODEL(RecordGoesToAnotherQueue),
+               HOTPATH_MODEL(LockedValue),
+               HOTPATH_MODEL(LockedValueThatThrows),
+               HOTPATH_MODEL(EveryWriteIsSeen),
+               HOTPATH_MODEL(EveryLookSees),
+               HOTPATH_MODEL(WithSeesWhatOvertookIt),
+               HOTPATH_MODEL(NothingIsLost),
+               HOTPATH_MODEL(AtomicValueThatThrows),
+               HOTPATH_MODEL(ExchangeSucceedsAtOnce),
+               HOTPATH_MODEL(ValueComesBackDuringWith)},
+              {"core/base/parking.h"});
 }

@@ -246,14 +246,15 @@ struct TrimAgainstExit : Model<TrimAgainstExit, 2> {
   }
 };
 
-// Who counts meanwhile sees caches that are whole, and numbers that were true.
+// Who counts meanwhile sees caches that are whole. The numbers are sums of what was true one after another: a buffer
+// that moves may be counted where it was and where it is, once more for each move.
 struct StatsAgainstGet : Model<StatsAgainstGet, 2> {
   Pool pool;
 
   void thread(unsigned id) {
     if (id == 0) return HoldAtOnce(pool, id, 2);
     const PoolStats stats = pool.Stats();
-    HOTPATH_CHECK(stats.bytes_held <= 2 * kBytes && stats.misses <= 2, "a number that never was");
+    HOTPATH_CHECK(stats.bytes_held <= 6 * kBytes && stats.misses <= 2, "a number that never was");
   }
 };
 

@@ -309,17 +309,109 @@ struct DeletersRetire : Model<DeletersRetire, 2> {
   }
 };
 
+// ---- A reader that is met between the stamp of a grace period and its heavy fence ----
+
+// Holds the reclaimer there, until the reader has done what it came for.
+struct GateSync : RelacySync {
+  struct Gate {
+    RelacySync::Atomic<uint32_t> is_open{0};  // the reclaimer has counted the epoch up, and has not run its fence
+    RelacySync::Atomic<uint32_t> passed{0};   // the reader did what it wanted to do in between
+  };
+  static inline Gate* gate = nullptr;
+
+  static void HeavyFence(Where where = Where::current()) {
+    if (gate != nullptr) {
+      gate->is_open.store(1, std::memory_order::relaxed);
+      while (gate->passed.load(std::memory_order::relaxed) == 0) RelacySync::Pause();
+    }
+    RelacySync::HeavyFence(where);
+  }
+};
+
+// The updater's pass has begun when the reader pins, and is over when the reader looks at what it found. None of the
+// atomics that make it so orders anything.
+template <class M>
+struct MetAtTheGate : Model<M, 2> {
+  using Domain = BasicEpochDomain<GateSync>;
+  struct Object : Domain::Retiree {
+    RelacySync::Var<uint64_t> number{0};
+  };
+
+  GateSync::Gate gate;
+  RelacySync::Atomic<uint32_t> is_over{0};
+  Domain domain{Small()};
+  RelacySync::Atomic<Object*> current{RelacySync::New<Object>()};
+
+  ~MetAtTheGate() {
+    GateSync::gate = nullptr;
+    RelacySync::Delete(current.load(std::memory_order::relaxed));
+  }
+  void thread(unsigned id) {
+    if (id == 1) return static_cast<M*>(this)->Reader();
+    GateSync::gate = &gate;
+    domain.Retire(current.exchange(RelacySync::New<Object>(), std::memory_order::acq_rel));
+    domain.TryReclaim();
+    is_over.store(1, std::memory_order::relaxed);
+  }
+  void finish() { GateSync::gate = nullptr; }
+
+  void Look() { static_cast<void>(current.load(std::memory_order::acquire)->number.Read()); }
+  void WaitForTheGate() {
+    while (gate.is_open.load(std::memory_order::relaxed) == 0) RelacySync::Pause();
+  }
+  void PassAndWait() {
+    gate.passed.store(1, std::memory_order::relaxed);
+    while (is_over.load(std::memory_order::relaxed) == 0) RelacySync::Pause();
+  }
+};
+
+// It pins with the new epoch, and is not waited for: so it must not find what was unlinked before that.
+struct PinsAtTheGate : MetAtTheGate<PinsAtTheGate> {
+  void Reader() {
+    WaitForTheGate();
+    const Domain::Guard guard = domain.Pin();
+    Object* const found = current.load(std::memory_order::acquire);
+    PassAndWait();
+    static_cast<void>(found->number.Read());
+  }
+};
+
+// It has looked, and pins again, with the new epoch: what it looked at may be destroyed, but after that look. The
+// reclaimer finds it in its outermost Guard, in a second one, or back in the outermost.
+template <int kGuards, int kEnded>
+struct PinsAgainAtTheGate : MetAtTheGate<PinsAgainAtTheGate<kGuards, kEnded>> {
+  using Base = MetAtTheGate<PinsAgainAtTheGate<kGuards, kEnded>>;
+
+  void Reader() {
+    {
+      const typename Base::Domain::Guard guard = this->domain.Pin();
+      this->Look();
+    }
+    this->WaitForTheGate();
+    std::optional<typename Base::Domain::Guard> guards[kGuards];
+    for (auto& guard : guards) guard.emplace(this->domain.Pin());
+    for (int i = 0; i < kEnded; ++i) guards[i].reset();
+    this->PassAndWait();
+  }
+};
+using PinsAgainOnce = PinsAgainAtTheGate<1, 0>;
+using PinsAgainTwice = PinsAgainAtTheGate<2, 0>;
+using PinsAgainTwiceAndBack = PinsAgainAtTheGate<2, 1>;
+
 }  // namespace
 }  // namespace hotpath::model
 
 int main(int argc, char** argv) {
   using namespace hotpath::model;
-  return Main(
-      argc, argv,
-      {HOTPATH_MODEL(ReaderReenters), HOTPATH_MODEL(OneReadOneUpdate), HOTPATH_MODEL(ReaderPinsAgain),
-       HOTPATH_MODEL(TwoReadersThreeUpdates), HOTPATH_MODEL(TwoReclaimers), HOTPATH_MODEL(RetirerDoesNotReclaim),
-       HOTPATH_MODEL(GuardsNest), HOTPATH_MODEL(ReaderRetires), HOTPATH_MODEL(ThreadEnds), HOTPATH_MODEL(ReaderEnds),
-       HOTPATH_MODEL(MemoryIsReused), HOTPATH_MODEL(SynchronizeThenFree), HOTPATH_MODEL(TwoSynchronize),
-       HOTPATH_MODEL(SynchronizeBesideReclaimer), HOTPATH_MODEL(FullDomainWaits),
-       HOTPATH_MODEL(TwoThreadsShareTheBound), HOTPATH_MODEL(DeletersRetire)});
+  return Main(argc, argv, {HOTPATH_MODEL(ReaderReenters),       HOTPATH_MODEL(OneReadOneUpdate),
+                           HOTPATH_MODEL(ReaderPinsAgain),      HOTPATH_MODEL(TwoReadersThreeUpdates),
+                           HOTPATH_MODEL(TwoReclaimers),        HOTPATH_MODEL(RetirerDoesNotReclaim),
+                           HOTPATH_MODEL(GuardsNest),           HOTPATH_MODEL(ReaderRetires),
+                           HOTPATH_MODEL(ThreadEnds),           HOTPATH_MODEL(ReaderEnds),
+                           HOTPATH_MODEL(MemoryIsReused),       HOTPATH_MODEL(SynchronizeThenFree),
+                           HOTPATH_MODEL(TwoSynchronize),       HOTPATH_MODEL(SynchronizeBesideReclaimer),
+                           HOTPATH_MODEL(FullDomainWaits),      HOTPATH_MODEL(TwoThreadsShareTheBound),
+                           HOTPATH_MODEL(DeletersRetire),       HOTPATH_MODEL(PinsAtTheGate),
+                           HOTPATH_MODEL(PinsAgainOnce),        HOTPATH_MODEL(PinsAgainTwice),
+                           HOTPATH_MODEL(PinsAgainTwiceAndBack)});
 }
