@@ -30,6 +30,15 @@
 namespace hotpath {
 namespace {
 
+// Before anything is measured. glibc and libstdc++ skip locks and atomics before the first thread.
+const bool g_is_prepared = [] {
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mallopt(M_TOP_PAD, 64 << 20);
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  std::thread([] {}).join();
+  return true;
+}();
+
 constexpr uint64_t kPage = 4096, kMiB = 1 << 20, kGiB = 1 << 30;
 
 uint64_t StepOf(uint64_t size) { return kPage * (size >= 16 * kGiB ? 256 : size >= kGiB ? 16 : 1); }
@@ -310,14 +319,3 @@ BENCHMARK(BM_ReadOrWrite<true>)->Name("BM_Write")->Arg(64)->Arg(4096)->Arg(65536
 
 }  // namespace
 }  // namespace hotpath
-
-int main(int argc, char** argv) {
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-  mallopt(M_TOP_PAD, 64 << 20);
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  std::thread([] {}).join();  // glibc and libstdc++ skip locks and atomics before the first thread
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
-}

@@ -217,6 +217,9 @@ uint64_t StepOfRegister(Cell& cell, Rng& rng, Recorder<RegisterSpec>& recorder) 
     case 1:
       return recorder({.kind = RegisterSpec::kWrite, .value = value}, [&] {
         cell.Store({value});
+        // A release store may stay in this core's store buffer for a while; see HistoryClock. The clock asks when
+        // others can see it.
+        std::atomic_thread_fence(std::memory_order::seq_cst);
         return uint64_t{0};
       });
     default: {
