@@ -325,8 +325,8 @@ struct Reentrant {
   std::function<void()> at_end;
 };
 TEST_F(EpochFdTableTest, DestructorsMayCallTheTable) {
+  int called = 0;  // outlives the table, whose end calls too
   EpochFdTable<Reentrant> table({.initial = 1, .limit = 3}, domain);
-  int called = 0;
   const auto make = [&](std::function<void()> then = [] {}) {
     return std::make_unique<Reentrant>([&, then] {
       ++called;
