@@ -73,6 +73,7 @@ static_assert(!IsVisitor<void (*)(int, File&)> && !IsVisitor<void (*)(int, std::
 
 class EpochFdTableTest : public testing::Test {
  protected:
+  int destroyed = 0;   // outlives the domain, which destroys what is pending
   EpochDomain domain;  // before the tables
 };
 
@@ -178,7 +179,6 @@ TEST_F(EpochFdTableTest, InsertAtReturnsWhatItReplaced) {
 }
 
 TEST_F(EpochFdTableTest, DescriptorIsReplacedByItsOwnObject) {
-  int destroyed = 0;
   {
     Table table({}, domain);
     ASSERT_TRUE(table.Insert(std::make_shared<File>(1, &destroyed), kCloexec).ok());
@@ -222,7 +222,6 @@ TEST_F(EpochFdTableTest, GenerationsTellRecycledNumbersApart) {
 }
 
 TEST_F(EpochFdTableTest, CloseOnExecClosesWhatIsFlagged) {
-  int destroyed = 0;
   Table table({.initial = 1}, domain);
   for (int i = 0; i < 200; ++i) {
     ASSERT_TRUE(table.Insert(std::make_unique<File>(i, &destroyed), FdFlags{.close_on_exec = i % 3 == 0}).ok());
@@ -258,7 +257,6 @@ TEST_F(EpochFdTableTest, DestroyingTheTableDestroysEveryHandleOnce) {
 }
 
 TEST_F(EpochFdTableTest, RefKeepsTheObjectThatTheDescriptorHad) {
-  int destroyed = 0;
   Table table({.initial = 1}, domain);
   ASSERT_TRUE(table.Insert(std::make_unique<File>(1, &destroyed)).ok());
   ASSERT_TRUE(table.Insert(std::make_unique<File>(2, &destroyed)).ok());
@@ -307,7 +305,6 @@ TEST_F(EpochFdTableTest, NullObjectAndNegativeSizesAreRefused) {
 }
 
 TEST_F(EpochFdTableTest, FailedInsertDropsItsObjectOnly) {
-  int destroyed = 0;
   Table table({.limit = 1}, domain);
   ASSERT_TRUE(table.Insert(Make(0)).ok());
   EXPECT_EQ(table.Insert(std::make_unique<File>(1, &destroyed)).code(), Code::kEMFILE);
@@ -352,7 +349,6 @@ TEST_F(EpochFdTableTest, DestructorsMayCallTheTable) {
 }
 
 TEST_F(EpochFdTableTest, ObjectsOfAThreadThatEndedAreDestroyed) {
-  int destroyed = 0;
   Table table({}, domain);
   std::thread([&] {
     ASSERT_TRUE(table.Insert(std::make_unique<File>(1, &destroyed)).ok());
@@ -543,7 +539,6 @@ TEST_F(EpochFdTableTest, FailedAllocationsLeaveEverythingAsItWas) {
     }
   };
 
-  int destroyed = 0;
   const std::shared_ptr<File> file = std::make_shared<File>(100, &destroyed);
   fail_each([&] { ASSERT_EQ(table.Insert(file).value(), 64) << "needs room"; });
   EXPECT_EQ(file.use_count(), 2);
