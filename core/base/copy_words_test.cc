@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <thread>
 #include <utility>
 
@@ -25,55 +26,67 @@ constexpr size_t kMaxBytes = 1100;
 
 std::byte Pattern(size_t i) { return static_cast<std::byte>(i * 37 + i / 256 + 1); }
 
-template <class Pair>
-class CopyWordsTest : public testing::Test {
- protected:
-  // Stores and loads kBytes with the shared words `word_offset` words, the private bytes `byte_offset` bytes after a
-  // 16-byte boundary, and checks every byte that may change and the guards on both sides.
-  template <size_t kBytes>
-  static void RoundTrip(size_t word_offset, size_t byte_offset) {
-    SCOPED_TRACE(testing::Message() << kBytes << " bytes, words + " << word_offset << ", bytes + " << byte_offset);
-    constexpr size_t kWords = (kBytes + 7) / 8;
-    alignas(16) std::atomic<uint64_t> memory[kMaxBytes / 8 + 4];
-    for (auto& word : memory) word.store(kGuard, std::memory_order::relaxed);
-    std::atomic<uint64_t>* const words = memory + 1 + word_offset;
-
-    alignas(16) std::byte from[kMaxBytes + 32];
-    for (size_t i = 0; i < kBytes; ++i) from[byte_offset + i] = Pattern(i);
-    Store<kBytes, Pair>(words, from + byte_offset);
-    EXPECT_EQ(words[-1].load(std::memory_order::relaxed), kGuard);
-    EXPECT_EQ(words[kWords].load(std::memory_order::relaxed), kGuard);
-    for (size_t i = 0; i < kWords; ++i) {
-      std::array<std::byte, 8> expected{};
-      for (size_t b = 0; b < std::min<size_t>(8, kBytes - i * 8); ++b) expected[b] = Pattern(i * 8 + b);
-      EXPECT_EQ(words[i].load(std::memory_order::relaxed), std::bit_cast<uint64_t>(expected)) << "word " << i;
-    }
-
-    alignas(16) std::byte to[kMaxBytes + 32];
-    std::fill(std::begin(to), std::end(to), std::byte{0xee});
-    Load<kBytes, Pair>(to + 1 + byte_offset, words);
-    EXPECT_EQ(to[byte_offset], std::byte{0xee});
-    EXPECT_EQ(to[1 + byte_offset + kBytes], std::byte{0xee});
-    for (size_t i = 0; i < kBytes; ++i) ASSERT_EQ(to[1 + byte_offset + i], Pattern(i)) << "byte " << i;
-  }
-
-  template <size_t... kBytes>
-  static void RoundTrips(std::index_sequence<kBytes...>) {
-    for (size_t word_offset : {0, 1}) {
-      for (size_t byte_offset : {0, 1, 7, 8, 15}) (RoundTrip<kBytes>(word_offset, byte_offset), ...);
-    }
-  }
+// The copies of one size; a test takes them as values, so that only they are instantiated for each size.
+struct Copies {
+  size_t bytes;
+  void (*store)(std::atomic<uint64_t>* to, const void* from) noexcept;
+  void (*load)(void* to, const std::atomic<uint64_t>* from) noexcept;
 };
+
+template <class Pair, size_t... kBytes>
+std::array<Copies, sizeof...(kBytes)> CopiesOf(std::index_sequence<kBytes...>) {
+  return {Copies{kBytes, &Store<kBytes, Pair>, &Load<kBytes, Pair>}...};
+}
+
+// Stores and loads with the shared words `word_offset` words, the private bytes `byte_offset` bytes after a 16-byte
+// boundary, and checks every byte that may change and the guards on both sides.
+void RoundTrip(const Copies& copies, size_t word_offset, size_t byte_offset) {
+  SCOPED_TRACE(testing::Message() << copies.bytes << " bytes, words + " << word_offset << ", bytes + " << byte_offset);
+  const size_t word_count = (copies.bytes + 7) / 8;
+  alignas(16) std::atomic<uint64_t> memory[kMaxBytes / 8 + 4];
+  for (auto& word : memory) word.store(kGuard, std::memory_order::relaxed);
+  std::atomic<uint64_t>* const words = memory + 1 + word_offset;
+
+  alignas(16) std::byte from[kMaxBytes + 32];
+  for (size_t i = 0; i < copies.bytes; ++i) from[byte_offset + i] = Pattern(i);
+  copies.store(words, from + byte_offset);
+  EXPECT_EQ(words[-1].load(std::memory_order::relaxed), kGuard);
+  EXPECT_EQ(words[word_count].load(std::memory_order::relaxed), kGuard);
+  for (size_t i = 0; i < word_count; ++i) {
+    std::array<std::byte, 8> expected{};
+    for (size_t b = 0; b < std::min<size_t>(8, copies.bytes - i * 8); ++b) expected[b] = Pattern(i * 8 + b);
+    EXPECT_EQ(words[i].load(std::memory_order::relaxed), std::bit_cast<uint64_t>(expected)) << "word " << i;
+  }
+
+  alignas(16) std::byte to[kMaxBytes + 32];
+  std::fill(std::begin(to), std::end(to), std::byte{0xee});
+  copies.load(to + 1 + byte_offset, words);
+  EXPECT_EQ(to[byte_offset], std::byte{0xee});
+  EXPECT_EQ(to[1 + byte_offset + copies.bytes], std::byte{0xee});
+  for (size_t i = 0; i < copies.bytes; ++i) ASSERT_EQ(to[1 + byte_offset + i], Pattern(i)) << "byte " << i;
+}
+
+void RoundTrips(std::span<const Copies> sizes) {
+  for (const Copies& copies : sizes) {
+    for (size_t word_offset : {0, 1}) {
+      for (size_t byte_offset : {0, 1, 7, 8, 15}) RoundTrip(copies, word_offset, byte_offset);
+    }
+  }
+}
+
+template <class Pair>
+class CopyWordsTest : public testing::Test {};
 
 using Pairs = testing::Types<FastestPair, PortablePair>;
 TYPED_TEST_SUITE(CopyWordsTest, Pairs);
 
 TYPED_TEST(CopyWordsTest, EverySizeUpToThreePairsKeepsEveryByteAtEveryAlignment) {
-  this->RoundTrips(std::make_index_sequence<49>{});
+  RoundTrips(CopiesOf<TypeParam>(std::make_index_sequence<49>{}));
 }
 
 TYPED_TEST(CopyWordsTest, AwkwardSizesKeepEveryByteAtEveryAlignment) {
-  this->RoundTrips(std::index_sequence<63, 64, 65, 127, 128, 129, 255, 256, 257, 263, 264, 272, 511, 512, 513, 1031>{});
+  RoundTrips(CopiesOf<TypeParam>(
+      std::index_sequence<63, 64, 65, 127, 128, 129, 255, 256, 257, 263, 264, 272, 511, 512, 513, 1031>{}));
 }
 
 // Both halves of every word are equal; a word that is not whole shows two different halves. The words start in the
