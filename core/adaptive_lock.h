@@ -27,6 +27,7 @@ using WordOf =
 template <class T>
 concept Value = std::is_object_v<T> && !std::is_array_v<T> && !std::is_const_v<T> && !std::is_volatile_v<T>;
 
+// std::copyable keeps out what is trivially copyable but has, say, a const member: With could not assign it.
 template <class T>
 concept FitsAtomic =
     Value<T> && std::is_trivially_copyable_v<T> && std::copyable<T> && sizeof(T) <= 8 && std::has_single_bit(sizeof(T));
@@ -49,19 +50,32 @@ class Word {
   };
 };
 
+// No constant expression turns a pointer into a number.
+template <class T>
+class Word<T*> {
+ public:
+  using Bits = T*;
+  static constexpr T* From(T* value) noexcept { return value; }
+  static constexpr T* To(T* bits) noexcept { return bits; }
+};
+
 }  // namespace adaptive_lock_internal
 
 // AdaptiveLock<T>: a value that threads share; an atomic where the machine has one for it, a small lock elsewhere.
 //
-// Contract  Every operation is atomic. What happened before one that writes happens before a later one on the same
-//           object; among several objects there is no single order unless the lock makes one. T is atomic (kIsAtomic)
-//           if it is trivially copyable and has 1, 2, 4 or 8 bytes. Then With runs f on a copy, and again if another
-//           thread was faster: f is to be pure, and must not write this object, or it goes on for ever. Otherwise f
-//           runs once, under the lock; if it throws, T stays as f left it. To use the object inside f is a CHECK
-//           failure then.
-// Progress  Atomic: Load, Store, FetchX wait-free, With and CompareExchange lock-free. Locked: all blocking.
+// Contract  Every operation is atomic. What happened before one that writes happens before a later one that sees its
+//           value, or one that FetchX, With or CompareExchange made of it; among several objects there is no single
+//           order unless the lock makes one. T is atomic (kIsAtomic) if it is trivially copyable and has 1, 2, 4 or 8
+//           bytes. Then With runs f on a copy, and again if another thread was faster or the exchange fails without a
+//           reason: f is to be pure, and must not write this object, or it goes on for ever. Otherwise f runs once,
+//           under the lock; if it throws, T stays as f left it. To use the object inside f is a CHECK failure then.
+//           A global of a number, a pointer, a struct without padding or of a locked T is initialised at compile time.
+// Progress  Atomic: Load and Store wait-free, on x86-64 FetchAdd and FetchSub too; the rest lock-free. Locked: all
+//           blocking.
 // Cost      Atomic: sizeof(T), one RMW (Load, Store: none). Locked: sizeof(T) + 8 bytes, an RMW to lock, one to unlock.
-// Not for   counters under contention (StripedCounter), values that are mostly read (SeqlockStats, RcuCell).
+// Not for   counters under contention (StripedCounter), values that are mostly read (SeqlockStats, RcuCell); locked:
+// the
+//           child of a fork(2) that came while another thread was inside, signal handlers.
 // Proof     adaptive_lock_model fails if any [tag] below is weakened.
 // Example   AdaptiveLockTest.KeepsAQueueAndItsLength
 template <class T, SyncPolicy Sync = StdSync>
@@ -91,8 +105,9 @@ class BasicAdaptiveLock<T, Sync> {
   }
 
   // Returns what f(T&) returned, by value, when it ran on the copy that became the value. If f throws, nothing changes.
-  template <std::invocable<T&> F>
-  auto With(F&& f) noexcept(std::is_nothrow_invocable_v<F, T&>) {
+  template <class F>
+    requires std::invocable<F&, T&>
+  auto With(F&& f) {
     Bits seen = word_.load(std::memory_order::acquire);  // [A9] pairs A2
     for (;;) {
       T value = Word::To(seen);
@@ -163,7 +178,7 @@ class BasicAdaptiveLock<T, Sync> {
 
   constexpr BasicAdaptiveLock()
     requires std::default_initializable<T>
-      : value_(T()) {}
+  = default;
   constexpr explicit BasicAdaptiveLock(T initial)
     requires std::move_constructible<T>
       : value_(std::move(initial)) {}
@@ -184,13 +199,14 @@ class BasicAdaptiveLock<T, Sync> {
     std::ranges::swap(value_.Edit(), value);
   }
   // Returns what f(T&) returned, by value: no reference escapes the lock.
-  template <std::invocable<T&> F>
+  template <class F>
+    requires std::invocable<F&, T&>
   auto With(F&& f) {
     MutexLock lock(lock_);
-    return std::invoke(std::forward<F>(f), value_.Edit());
+    return std::invoke(f, value_.Edit());
   }
 
-  static constexpr const char* Describe() noexcept { return "lock, 4 bytes: spins, then parks on a futex"; }
+  static constexpr const char* Describe() noexcept { return "lock, 8 bytes: spins, then parks on a futex"; }
 
  private:
   mutable BasicOwnedLock<Sync> lock_;

@@ -91,14 +91,16 @@ static_assert(std::is_trivially_destructible_v<AdaptiveLock<Sixteen>>);
 
 // Globals need no dynamic initialisation.
 constinit AdaptiveLock<uint64_t> g_number(7);
+constinit AdaptiveLock<int*> g_pointer;
 constinit AdaptiveLock<Sixteen> g_wide(Sixteen{3, 4});
 
 TEST(AdaptiveLockTest, GlobalsHoldTheirConstantAndDescribeTellsWhatTheyAre) {
   EXPECT_EQ(g_number.Load(), 7u);
   EXPECT_EQ(g_wide.Load().right, 4u);
+  EXPECT_EQ(g_pointer.Load(), nullptr);
   EXPECT_EQ(g_number.Describe(), std::string_view("atomic, 8 bytes"));
   EXPECT_EQ(AdaptiveLock<Padded4>::Describe(), std::string_view("atomic, 4 bytes"));
-  EXPECT_EQ(g_wide.Describe(), std::string_view("lock, 4 bytes: spins, then parks on a futex"));
+  EXPECT_EQ(g_wide.Describe(), std::string_view("lock, 8 bytes: spins, then parks on a futex"));
 }
 
 // ---- Numbers ----
@@ -227,6 +229,37 @@ TEST(AdaptiveLockTest, WithReturnsWhatItsFunctionReturnsByValue) {
   auto owning = [p = std::make_unique<int>(1)](std::string& s) { s += std::to_string(*p); };
   locked.With(owning);
   EXPECT_EQ(locked.Load(), "abcd1");
+}
+
+// What the function promises does not cover the copy of what it returns.
+TEST(AdaptiveLockTest, ResultThatThrowsWhenCopiedThrowsOutOfWith) {
+  struct Result {
+    Result() = default;
+    Result(const Result&) { throw 1; }
+  } result;
+  AdaptiveLock<int> atomic(3);
+  AdaptiveLock<std::string> locked("abc");
+  const auto refers = [&](auto&) noexcept -> Result& { return result; };
+  EXPECT_THROW(static_cast<void>(atomic.With(refers)), int);
+  EXPECT_THROW(static_cast<void>(locked.With(refers)), int);
+  EXPECT_EQ(locked.Load(), "abc") << "and the lock is free";
+}
+
+struct OnlyOnce {
+  void operator()(int&) && {}
+};
+template <class F>
+concept CanRunWith = requires(AdaptiveLock<int> lock, F f) { lock.With(std::move(f)); };
+static_assert(CanRunWith<void (*)(int&)> && !CanRunWith<OnlyOnce>, "With may run it again");
+
+struct Immovable {
+  Immovable() = default;
+  Immovable(Immovable&&) = delete;
+  int value = 7;
+};
+TEST(AdaptiveLockTest, KeepsATypeThatCannotMove) {
+  AdaptiveLock<Immovable> lock;
+  EXPECT_EQ(lock.With([](Immovable& immovable) { return ++immovable.value; }), 8);
 }
 
 TEST(AdaptiveLockTest, AtomicWithThatThrowsChangesNothing) {

@@ -82,8 +82,7 @@ struct Queue : Model<Queue<O>, 3> {
 };
 using QueueAtStart = Queue<kSleepAtOnce>;
 
-// One thread barges as often as it is let. It is refused at the latest after kMaxBarges of them since the other was
-// queued, and the other comes in.
+// One thread barges as often as it is let, and the other comes in all the same. (How often it is let: parking_test.)
 struct BargesAreBounded : Model<BargesAreBounded, 2> {
   static constexpr uint32_t kMaxBarges = 1;
   ParkingRecords records;
@@ -159,6 +158,21 @@ struct RecordsAreUsedAgain : Model<RecordsAreUsedAgain, 3> {
     Bump(1);
   }
   void finish() { HOTPATH_CHECK(totals[0].Read() == 3 && totals[1].Read() == 3); }
+};
+
+// A lock that knows its owner: who has the index of a thread that ended does not take that one's mark for its own.
+struct OwnersIndexIsUsedAgain : Model<OwnersIndexIsUsedAgain, 3> {
+  ParkingRecords records;
+  BasicOwnedLock<RelacySync> lock;
+  RelacySync::Var<int> total{0};
+
+  void thread(unsigned id) {
+    Take(lock);
+    total.Write(total.Read() + 1);
+    LetGo(lock);
+    if (id == 0) RelacySync::EndThread();
+  }
+  void finish() { HOTPATH_CHECK(total.Read() == 3); }
 };
 
 // A thread that was second in the queue of one lock is second in that of another, behind a thread that has nothing to
@@ -437,6 +451,7 @@ int main(int argc, char** argv) {
                HOTPATH_MODEL(TryLockAgainstLock),
                HOTPATH_MODEL(NextOwnerDestroysItAsleep),
                HOTPATH_MODEL(RecordsAreUsedAgain),
+               HOTPATH_MODEL(OwnersIndexIsUsedAgain),
                HOTPATH_MODEL(RecordGoesToAnotherQueue),
                HOTPATH_MODEL(LockedValue),
                HOTPATH_MODEL(LockedValueThatThrows),

@@ -40,7 +40,7 @@ struct alignas(Sync::kLineSize) ThreadRecord {
   using Atomic = typename Sync::template Atomic<T>;
 
   // 0 unless in a queue.
-  Atomic<uint32_t> next{0};  // index + 1 of who is behind this thread
+  Atomic<uint32_t> next{0};  // index + 1 of who is behind this thread; all ones: this thread sleeps until it is known
   Atomic<uint32_t> turn{0};
 
   // For the thread only.
@@ -60,13 +60,16 @@ struct ThreadRecords {
 // ParkingLock: a mutex of four bytes that spins for a while it tunes itself, then sleeps, and starves nobody.
 //
 // Contract  Excludes. Not recursive. A thread that has joined the queue (at the latest when it first sleeps) gets the
-//           lock after at most (q + 1) * (max_barges + 1) others did, q being the threads queued before it. A wake-up
-//           goes to the one thread that can use it. The unlocking thread never touches a lock that the next owner may
-//           have destroyed.
-// Progress  TryLock lock-free. Lock blocking. Unlock lock-free: it fails only because another thread queues up.
-// Cost      Alone: one RMW to lock, one to unlock. To wait costs up to two sleeps. No allocation; 128 bytes of static
-//           memory for each thread there ever was at once.
-// Not for   signal handlers; the child of a fork(2) that came while other threads held it or waited for it.
+//           lock after at most (q + 1) * (max_barges + 1) others did, q being the threads queued before it. The
+//           unlocking thread never touches a lock that the next owner may have destroyed. A thread that waits takes an
+//           index of Sync: there are Sync::kMaxThreads, and to need one more is a CHECK failure.
+// Progress  TryLock lock-free. Lock blocking, and lock-free until it has joined the queue. Unlock lock-free: it fails
+//           only because another thread queues up.
+// Cost      Alone: one RMW to lock, one to unlock. To wait costs a sleep to become the first in the queue, one as the
+//           first, and one more for each barge that comes between the first's wake-up and its turn. No allocation; 128
+//           bytes of static memory for each thread there ever was at once.
+// Not for   signal handlers; the child of a fork(2) that came while another thread held it. (Threads that waited for
+//           it, and are not in the child, are forgotten there.)
 // Proof     adaptive_lock_model fails if any [tag] below is weakened or says in models/survivors.txt why not.
 // Example   ParkingLockTest.ExcludesWithMutexLock
 //
@@ -126,6 +129,9 @@ class HOTPATH_CAPABILITY("mutex") BasicParkingLock {
   // ThreadRecord::turn.
   static constexpr uint32_t kNotYet = 0, kNotYetAsleep = 1, kFirst = 2;
 
+  // ThreadRecord::next.
+  static constexpr uint32_t kWhoIsNext = UINT32_MAX;
+
   static constexpr uint32_t kFirstPauses = 4;
 
   static bool MayBarge(uint32_t word) { return (word & kLocked) == 0 && word >> kBargeShift < O.max_barges; }
@@ -163,7 +169,8 @@ class HOTPATH_CAPABILITY("mutex") BasicParkingLock {
                                           std::memory_order::acq_rel,  // [L4] pairs L4 L5 L6
                                           std::memory_order::relaxed));
     if (barges) return;
-    if ((word & kTail) != 0) WaitToBeFirst(index, self, Before(word));
+    // Who did not survive fork(2) waited for it in the parent, and so did all before; one index is never another's.
+    if ((word & kTail) != 0 && !Sync::Vanished(Before(word))) WaitToBeFirst(index, self, Before(word));
     TakeAsFirst(self, last);
   }
 
@@ -173,10 +180,10 @@ class HOTPATH_CAPABILITY("mutex") BasicParkingLock {
   // who writes them has read of that in the word: the thread behind when it joins, the thread ahead when it takes the
   // lock.
   static void WaitToBeFirst(uint32_t index, Record& self, uint32_t before) noexcept {
-    HOTPATH_CHECK(!Sync::Vanished(before), "ParkingLock: the threads that waited for it did not survive fork(2)");
     Record& ahead = Records::Of(before);
-    HOTPATH_DCHECK(ahead.next.load(std::memory_order::relaxed) == 0, "two threads behind one");
-    ahead.next.store(index + 1, std::memory_order::relaxed);
+    const uint32_t asked = ahead.next.exchange(index + 1, std::memory_order::relaxed);
+    HOTPATH_DCHECK(asked == 0 || asked == kWhoIsNext, "two threads behind one");
+    if (asked == kWhoIsNext) Sync::Wake(ahead.next, 1);
     uint32_t turn = kNotYet;
     for (uint32_t round = 0; round < O.min_spin && turn == kNotYet; ++round) {
       Pauses(round);
@@ -217,9 +224,17 @@ class HOTPATH_CAPABILITY("mutex") BasicParkingLock {
   }
 
   static void MakeNextFirst(Record& self) noexcept {
-    uint32_t next;
-    for (SpinWait<Sync> wait; (next = self.next.load(std::memory_order::relaxed)) == 0;) {
-      wait();  // it has joined, and is about to say who it is
+    uint32_t next = 0;  // it has joined, and is about to say who it is
+    for (uint32_t round = 0; round < O.min_spin && next == 0; ++round) {
+      Pauses(round);
+      next = self.next.load(std::memory_order::relaxed);
+    }
+    if (next == 0 &&
+        self.next.compare_exchange_strong(next, kWhoIsNext, std::memory_order::relaxed, std::memory_order::relaxed)) {
+      do {
+        static_cast<void>(Sync::Park(self.next, kWhoIsNext));
+        next = self.next.load(std::memory_order::relaxed);
+      } while (next == kWhoIsNext);
     }
     self.next.store(0, std::memory_order::relaxed);
     Record& first = Records::Of(next - 1);
@@ -232,8 +247,9 @@ class HOTPATH_CAPABILITY("mutex") BasicParkingLock {
 
 using ParkingLock = BasicParkingLock<>;
 
-// A ParkingLock that knows its owner, for four bytes more: to take it twice, or to wait for a thread that did not
-// survive fork(2), is a CHECK failure and no deadlock.
+// A ParkingLock that knows its owner, for four bytes more: to take it twice, or to wait for an owner that did not
+// survive fork(2), is a CHECK failure and no deadlock (but for an owner that was between the lock and its mark, a few
+// instructions at either end). Progress and limits are ParkingLock's; every owner takes an index of Sync.
 template <SyncPolicy Sync = StdSync>
 class HOTPATH_CAPABILITY("mutex") BasicOwnedLock {
  public:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <string>
 #include <thread>
 #include <vector>
@@ -82,6 +83,7 @@ TEST(ParkingLockTest, UncontendedIsOneExchangeToLockAndOneToUnlock) {
   BasicParkingLock<ParkingOptions{}, CountingSync> lock;
   BasicOwnedLock<CountingSync> owned;
   static_cast<void>(CountingSync::ThreadIndex());
+  const uint64_t sleeps = CountingSync::parks + CountingSync::wakes;
   const bench::HeapMark mark;
   for (int i = 0; i < 10; ++i) {
     const uint64_t before = CountingSync::rmws;
@@ -98,7 +100,7 @@ TEST(ParkingLockTest, UncontendedIsOneExchangeToLockAndOneToUnlock) {
     EXPECT_EQ(CountingSync::rmws - before, 6u);
   }
   EXPECT_EQ(mark.Since(), bench::HeapCount{});
-  EXPECT_EQ(CountingSync::parks + CountingSync::wakes, 0u);
+  EXPECT_EQ(CountingSync::parks + CountingSync::wakes, sleeps);
 }
 
 TEST(ParkingLockTest, TryLockFailsWhileTheLockIsHeld) {
@@ -288,6 +290,55 @@ TEST(OwnedLockDeathTest, TakingItTwiceIsACheckInEveryBuild) {
   Lock(lock);
   EXPECT_DEATH(Lock(lock), "this thread holds this lock already");
   Unlock(lock);
+}
+
+// StdSync that counts who sleeps.
+struct AsleepSync : CountingSync {
+  static inline std::atomic<uint32_t> asleep{0};
+
+  [[nodiscard]] static bool Park(Atomic<uint32_t>& word, uint32_t expected, Deadline deadline = kNoDeadline) noexcept {
+    asleep.fetch_add(1);
+    return StdSync::Park(word, expected, deadline);
+  }
+};
+static_assert(SyncPolicy<AsleepSync>);
+
+// The death test forks while this thread holds the lock and others sleep in its queue.
+TEST(ParkingLockDeathTest, ChildOfAForkForgetsWhoWaitedInTheParent) {
+  for (uint32_t waiting = 1; waiting <= 2; ++waiting) {
+    AsleepSync::asleep = 0;
+    BasicParkingLock<ParkingOptions{.max_barges = 4, .min_spin = 0, .max_spin = 0}, AsleepSync> lock;
+    uint64_t total = 0;  // guarded by the lock
+    const auto add = [&] {
+      for (int i = 0; i < 5'000; ++i) {
+        Lock(lock);
+        ++total;
+        Unlock(lock);
+      }
+    };
+    Lock(lock);
+    std::vector<std::thread> waiters;
+    for (uint32_t i = 0; i < waiting; ++i) {
+      waiters.emplace_back([&] {
+        Lock(lock);
+        Unlock(lock);
+      });
+      SpinWait<> wait;
+      while (AsleepSync::asleep.load() <= i) wait();
+    }
+    EXPECT_EXIT(
+        {
+          Unlock(lock);
+          add();
+          std::thread other(add);
+          add();
+          other.join();
+          std::_Exit(total == 15'000 && TryLock(lock) ? 0 : 1);
+        },
+        testing::ExitedWithCode(0), "");
+    Unlock(lock);
+    for (std::thread& thread : waiters) thread.join();
+  }
 }
 
 // The death test forks while the other thread holds the lock.
