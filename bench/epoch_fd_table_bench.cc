@@ -1,6 +1,6 @@
 // Looking up, keeping, opening and closing descriptors: EpochFdTable beside an array of pointers that nothing protects
-// (the floor) and a vector of shared_ptrs under a shared_mutex, whose lowest free number is searched. Every row draws
-// its descriptor at random, and every look-up reads the object. The goals are ratios between rows of one run.
+// (the floor), a vector of shared_ptrs under a shared_mutex, whose lowest free number is searched, and arrays that
+// liburcu protects. Every operation draws its descriptor at random, and every look-up reads the object.
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -8,15 +8,25 @@
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
-#include <thread>
+#include <string>
 #include <vector>
 
-#include "benchmark/benchmark.h"
+#include "bench/base/rows.h"
+#include "bench/base/ticks.h"
 #include "hotpath/core/epoch.h"
 #include "hotpath/core/epoch_fd_table.h"
 
-namespace hotpath {
+#if HOTPATH_HAVE_LIBURCU_MEMB
+#include <urcu/urcu-memb.h>
+#endif
+#if HOTPATH_HAVE_LIBURCU_QSBR
+#include <urcu/urcu-qsbr.h>
+#endif
+
+namespace hotpath::bench {
 namespace {
+
+constexpr size_t kOpen = 1024;  // descriptors
 
 struct File {
   explicit File(uint64_t i) : id(i) {}
@@ -99,84 +109,190 @@ class Ours {
   EpochFdTable<File> table_{{}, domain_};
 };
 
-// In a process that had a second thread once: glibc and libstdc++ skip locks and atomics before that.
-template <class Table>
-class Hidden {
- public:
-  explicit Hidden(size_t count) : table_(std::make_unique<Table>(count)), hidden_(table_.get()) {
-    std::thread([] {}).join();
-    benchmark::DoNotOptimize(hidden_);
-  }
-  Table* operator->() const { return hidden_; }
+#if HOTPATH_HAVE_LIBURCU_MEMB || HOTPATH_HAVE_LIBURCU_QSBR
+// An object that counts its own references; an array slot owns one.
+struct CountedFile : File {
+  using File::File;
+  std::atomic<uint64_t> references{1};
 
- private:
-  std::unique_ptr<Table> table_;
-  Table* hidden_;
+  // Fails if the last one is gone already.
+  bool Acquire() {
+    uint64_t seen = references.load(std::memory_order::relaxed);
+    while (seen != 0) {
+      if (references.compare_exchange_weak(seen, seen + 1, std::memory_order::acquire, std::memory_order::relaxed)) {
+        return true;
+      }
+    }
+    return false;
+  }
+  void Release() {
+    if (references.fetch_sub(1, std::memory_order::acq_rel) == 1) delete this;
+  }
 };
 
-class Numbers {
+// What a user of liburcu writes: an array under the guard that Urcu is.
+template <class Urcu>
+class UrcuArray {
  public:
-  explicit Numbers(size_t count) : mask_(count - 1) {}
-  int operator()() {
-    x_ ^= x_ << 13;
-    x_ ^= x_ >> 7;
-    x_ ^= x_ << 17;
-    return static_cast<int>(x_ & mask_);
+  explicit UrcuArray(size_t count) : slots_(count) {
+    for (size_t i = 0; i < count; ++i) slots_[i].store(new CountedFile(i), std::memory_order::relaxed);
+  }
+  ~UrcuArray() {
+    for (auto& slot : slots_) slot.load(std::memory_order::relaxed)->Release();
+  }
+  static void Begin(Worker&) { Urcu::Begin(); }
+  static void End(Worker&) { Urcu::End(); }
+
+  uint64_t Look(int fd) const {
+    Urcu::Lock();
+    uint64_t got = 0;
+    if (static_cast<uint32_t>(fd) < slots_.size()) {
+      const CountedFile* const file = slots_[static_cast<size_t>(fd)].load(std::memory_order::acquire);
+      got = file == nullptr ? 0 : file->id;
+    }
+    Urcu::Unlock();
+    return got;
+  }
+  uint64_t KeepAndLook(int fd) const {
+    CountedFile* file = nullptr;
+    Urcu::Lock();
+    if (static_cast<uint32_t>(fd) < slots_.size()) {
+      file = slots_[static_cast<size_t>(fd)].load(std::memory_order::acquire);
+      if (file != nullptr && !file->Acquire()) file = nullptr;
+    }
+    Urcu::Unlock();
+    if (file == nullptr) return 0;
+    const uint64_t got = file->id;
+    file->Release();
+    return got;
   }
 
  private:
-  const uint64_t mask_;
-  uint64_t x_ = 88172645463325252u;
+  std::vector<std::atomic<CountedFile*>> slots_;
 };
+#endif
+#if HOTPATH_HAVE_LIBURCU_MEMB
+struct Memb {
+  static void Begin() { urcu_memb_register_thread(); }
+  static void End() { urcu_memb_unregister_thread(); }
+  static void Lock() { urcu_memb_read_lock(); }
+  static void Unlock() { urcu_memb_read_unlock(); }
+};
+#endif
+#if HOTPATH_HAVE_LIBURCU_QSBR
+struct Qsbr {
+  static void Begin() { urcu_qsbr_register_thread(); }
+  static void End() { urcu_qsbr_unregister_thread(); }
+  static void Lock() { urcu_qsbr_read_lock(); }
+  static void Unlock() {
+    urcu_qsbr_read_unlock();
+    urcu_qsbr_quiescent_state();  // the caller has to, some time: here as often as it reads
+  }
+};
+#endif
+
+int Draw(Worker& worker) { return static_cast<int>(worker.Random() >> 32 & (kOpen - 1)); }
 
 template <class Table>
-void BM_Look(benchmark::State& state) {
-  const Hidden<Table> table(static_cast<size_t>(state.range(0)));
-  Numbers number(static_cast<size_t>(state.range(0)));
-  uint64_t sum = 0;
-  for (auto _ : state) sum += table->Look(number());
-  benchmark::DoNotOptimize(sum);
+auto Looker(const std::shared_ptr<Table>& table) {
+  return [table](Worker& worker) {
+    const int fd = Draw(worker);
+    if (table->Look(fd) != static_cast<uint64_t>(fd)) worker.Torn();
+  };
 }
-
 template <class Table>
-void BM_Keep(benchmark::State& state) {
-  const Hidden<Table> table(static_cast<size_t>(state.range(0)));
-  Numbers number(static_cast<size_t>(state.range(0)));
-  uint64_t sum = 0;
-  for (auto _ : state) sum += table->Keep(number())->id;
-  benchmark::DoNotOptimize(sum);
+auto Look() {
+  return Looker(std::shared_ptr<Table>(Isolated<Table>(kOpen)));
+}
+template <class Table>
+auto Keep() {
+  return [table = Isolated<Table>(kOpen)](Worker& worker) {
+    const int fd = Draw(worker);
+    if constexpr (requires { table->KeepAndLook(fd); }) {
+      if (table->KeepAndLook(fd) != static_cast<uint64_t>(fd)) worker.Torn();
+    } else {
+      if (table->Keep(fd)->id != static_cast<uint64_t>(fd)) worker.Torn();
+    }
+  };
+}
+template <class Table>
+auto LookRegistered() {
+  return Ops(Look<Table>()).OnThread(&Table::Begin, &Table::End);
+}
+template <class Table>
+auto KeepRegistered() {
+  return Ops(Keep<Table>()).OnThread(&Table::Begin, &Table::End);
 }
 
 // Opens the lowest free number, which is above all others, and closes it again.
 template <class Table>
-void BM_OpenAndClose(benchmark::State& state) {
-  const Hidden<Table> table(static_cast<size_t>(state.range(0)));
-  for (auto _ : state) table->Close(table->Open(std::make_shared<File>(1)));
+auto OpenAndClose(size_t open = kOpen) {
+  return [table = Isolated<Table>(open)] { table->Close(table->Open(std::make_shared<File>(1))); };
 }
-// What of it is the object's own: the allocation of one.
-void BM_MakeFile(benchmark::State& state) {
-  for (auto _ : state) {
-    std::shared_ptr<File> file = std::make_shared<File>(1);
-    benchmark::DoNotOptimize(file);
+// Beside readers: at once again, or 1,000 times a second.
+template <class Table>
+auto LookBeside(double writes_per_second) {
+  const auto table = std::shared_ptr<Table>(Isolated<Table>(kOpen));
+  const auto period = writes_per_second == 0 ? 0 : static_cast<uint64_t>(TicksPerNs() * 1e9 / writes_per_second);
+  return Ops(Looker(table)).WithBackground([table, period, next = uint64_t{0}](Worker&) mutable {
+    const uint64_t now = Ticks();
+    if (now < next) return StdSync::Pause();
+    next = now + period;
+    table->Close(table->Open(std::make_shared<File>(1)));
+  });
+}
+
+HOTPATH_BENCH_ROWS(rows) {
+  for (const int threads : {1, 2, 8}) {
+    const std::string t = std::to_string(threads);
+    Row& get = rows.Add({.id = "epoch_fd_table/get/t" + t,
+                         .optimisation = 6,
+                         .claim = threads == 1 ? "lookup" : "",
+                         .threads = threads})
+                   .Floor("raw array", Look<RawArray>)
+                   .Naive("shared_mutex + vector", Look<SharedMutexVector>)
+                   .Ours("EpochFdTable::Get", Look<Ours>);
+    if (threads == 1) get.AtMost(1.15, "raw array").AtLeast(14, "shared_mutex + vector");
+    if (threads == 2) get.AtLeast(80, "shared_mutex + vector");
+    Row& keep = rows.Add({.id = "epoch_fd_table/get_shared/t" + t, .optimisation = 6, .threads = threads})
+                    .Floor("raw array, counted", Keep<RawArray>)
+                    .Naive("shared_mutex + vector", Keep<SharedMutexVector>)
+                    .Ours("EpochFdTable::GetShared", Keep<Ours>);
+    if (threads == 1) keep.AtLeast(2.4, "shared_mutex + vector");
+    if (threads == 2) keep.AtLeast(7, "shared_mutex + vector");
+#if HOTPATH_HAVE_LIBURCU_MEMB
+    get.Peer("urcu_memb array", LookRegistered<UrcuArray<Memb>>);
+    keep.Peer("urcu_memb array, counted", KeepRegistered<UrcuArray<Memb>>);
+#else
+    get.NotInstalled("urcu_memb array");
+    keep.NotInstalled("urcu_memb array, counted");
+#endif
+    get.AtLeast(3, "urcu_memb array");
+    keep.AtLeast(1.5, "urcu_memb array, counted");
+#if HOTPATH_HAVE_LIBURCU_QSBR
+    get.Peer("urcu_qsbr array", LookRegistered<UrcuArray<Qsbr>>);
+#else
+    get.NotInstalled("urcu_qsbr array");
+#endif
+  }
+  rows.Add({.id = "epoch_fd_table/get, absolute/t1", .optimisation = 6, .claim = "lookup time"})
+      .Ours("EpochFdTable::Get", Look<Ours>);
+  for (const double writes : {1000.0, 0.0}) {
+    rows.Add({.id = writes == 0 ? "epoch_fd_table/get beside open and close/t1"
+                                : "epoch_fd_table/get beside 1000 opens a second/t1",
+              .optimisation = 6,
+              .background = 1})
+        .Naive("shared_mutex + vector", [writes] { return LookBeside<SharedMutexVector>(writes); })
+        .Ours("EpochFdTable", [writes] { return LookBeside<Ours>(writes); })
+        .AtLeast(writes == 0 ? 40 : 14, "shared_mutex + vector");
+  }
+  for (const size_t open : {size_t{16}, kOpen, size_t{65536}}) {
+    rows.Add({.id = "epoch_fd_table/open and close, " + std::to_string(open) + " open/t1", .optimisation = 6})
+        .Floor("the object alone", [] { return [] { bench::Keep(std::make_shared<File>(1)); }; })
+        .Naive("shared_mutex + vector", [open] { return OpenAndClose<SharedMutexVector>(open); })
+        .Ours("EpochFdTable", [open] { return OpenAndClose<Ours>(open); });
   }
 }
 
-void BM_Clone(benchmark::State& state) {
-  const Hidden<Ours> table(static_cast<size_t>(state.range(0)));
-  for (auto _ : state) benchmark::DoNotOptimize(table->table().Clone().size());
-}
-
-#define HOTPATH_ROWS(row, counts)  \
-  BENCHMARK(row<RawArray>) counts; \
-  BENCHMARK(row<Ours>) counts;     \
-  BENCHMARK(row<SharedMutexVector>) counts
-
-HOTPATH_ROWS(BM_Look, ->Arg(64)->Arg(1024)->Arg(65536));
-HOTPATH_ROWS(BM_Keep, ->Arg(64)->Arg(1024));
-BENCHMARK(BM_OpenAndClose<Ours>)->Arg(16)->Arg(1024)->Arg(65536);
-BENCHMARK(BM_OpenAndClose<SharedMutexVector>)->Arg(16)->Arg(1024)->Arg(65536);
-BENCHMARK(BM_MakeFile);
-BENCHMARK(BM_Clone)->Arg(16)->Arg(1024);
-
 }  // namespace
-}  // namespace hotpath
+}  // namespace hotpath::bench

@@ -36,16 +36,18 @@ struct FdTableOptions {
 
 // EpochFdTable<T>: the descriptors of a process: small numbers for shared objects, looked up by every call.
 //
-// Contract  Linearizable. Insert takes the lowest free number; InsertAt never shows a closed descriptor in between. An
-//           object is destroyed after its descriptors, every Ref and every shared_ptr, by whichever thread finds out:
-//           what a close must do at once (end of file on a pipe) is not for ~T. ~T runs without the lock and may call.
+// Contract  Linearizable, but for CloseOnExec. Insert takes the lowest free number; InsertAt never shows a closed
+//           descriptor in between. An object is destroyed after its descriptors, every Ref and every shared_ptr, by
+//           whichever thread finds out: what a close must do at once (end of file on a pipe) is not for ~T. ~T runs
+//           without the lock and may call the table while that lives; of what was closed, it may run after the table's
+//           end, or never if the domain falls idle.
 // Progress  Get wait-free, but for a thread's first Pin. GetShared lock-free: a retry means that the descriptor was
 //           replaced twice or reopened. All else blocking, except that a pinned thread waits for no reader.
 // Cost      Get: Pin, a bound, 4 loads. GetShared: 2 loads and a count more. Insert: 1 allocation (unique_ptr: 2), the
 //           lock, 2 words a power of 64. Remove: none; the lock and a Retire. 16 bytes a number of the room, which
 //           doubles up to the limit, and 72 an open one.
 // Not for   a Ref across a blocking wait (GetShared), a Ref that outlives the table, the child of a fork(2) that came
-//           amid another thread's write.
+//           amid another thread's call other than Get and GetShared, a new_handler that reclaims or calls the table.
 // Proof     epoch_fd_table_model fails if any [tag] below is weakened. Prior art: Linux fs/file.c, gVisor fd_table.go.
 // Example   EpochFdTableTest.OpensDuplicatesAndCloses
 template <epoch_fd_table_internal::Object T, SyncPolicy Sync = StdSync>
@@ -86,9 +88,11 @@ class BasicEpochFdTable {
     T* object_;
   };
 
-  // May throw bad_alloc, as whatever returns a descriptor or calls a function for each; then nothing has happened.
+  // May throw bad_alloc; then nothing has happened. So may Insert, InsertAt, Clone and ForEach, and in a thread's first
+  // call of the domain Get, GetShared, Remove and CloseOnExec.
   explicit BasicEpochFdTable(FdTableOptions options = {}, Domain& domain = Domain::Default());
-  // Closes everything: destroys the objects that nobody else shares. No Ref may be left.
+  // Closes everything, what their ~T open meanwhile too: destroys the objects that nobody else shares. No Ref may be
+  // left.
   ~BasicEpochFdTable();
   BasicEpochFdTable(const BasicEpochFdTable&) = delete;
   BasicEpochFdTable& operator=(const BasicEpochFdTable&) = delete;
@@ -99,7 +103,7 @@ class BasicEpochFdTable {
     Block* const block = block_.load(std::memory_order::acquire);  // [R1] pairs W1
     T* object = nullptr;
     if (static_cast<uint32_t>(fd) < block->size) [[likely]] {
-      object = block->objects()[fd].load(std::memory_order::acquire);  // [R2] pairs W3
+      object = block->objects()[fd].load(std::memory_order::acquire);  // [R2] pairs W3 W4
     }
     return Ref(std::move(guard), object);
   }
@@ -119,7 +123,8 @@ class BasicEpochFdTable {
   Result<std::shared_ptr<T>> InsertAt(int fd, std::shared_ptr<T> object, FdFlags flags = {});
   // Closes. EBADF: it is not open.
   Result<Removed> Remove(int fd);
-  // Closes every descriptor with close_on_exec, at once. Returns how many.
+  // Closes every descriptor with close_on_exec: for Get and GetShared one after the other, lowest first; for all else
+  // in one step. Returns how many.
   size_t CloseOnExec();
 
   Result<FdFlags> GetFlags(int fd) const;  // EBADF
@@ -137,7 +142,8 @@ class BasicEpochFdTable {
   BasicEpochFdTable Clone() const { return BasicEpochFdTable(*this, Cloned{}); }
 
   // f(fd, object, flags) for the descriptors of one moment, lowest first. f may do with the table what it likes.
-  template <std::invocable<int, const std::shared_ptr<T>&, FdFlags> F>
+  template <class F>
+    requires std::invocable<F&, int, const std::shared_ptr<T>&, FdFlags>
   void ForEach(F&& f) const;
 
  private:

@@ -69,6 +69,13 @@ template <class F>
 concept IsVisitor = requires(const Table table, F f) { table.ForEach(f); };
 static_assert(IsVisitor<void (*)(int, const std::shared_ptr<File>&, FdFlags)>);
 static_assert(IsVisitor<void (*)(int, std::shared_ptr<File>, FdFlags)>);
+struct RefQualified {
+  void operator()(int, const std::shared_ptr<File>&, FdFlags) && {}
+};
+template <class F>
+concept IsPassedVisitor = requires(const Table table, F f) { table.ForEach(std::move(f)); };
+static_assert(IsPassedVisitor<void (*)(int, std::shared_ptr<File>, FdFlags)> && !IsPassedVisitor<RefQualified>,
+              "it is called more than once");
 static_assert(!IsVisitor<void (*)(int, File&)> && !IsVisitor<void (*)(int, std::shared_ptr<File>&, FdFlags)>);
 
 class EpochFdTableTest : public testing::Test {
@@ -348,6 +355,41 @@ TEST_F(EpochFdTableTest, DestructorsMayCallTheTable) {
   // The last one is destroyed by the table's destructor, which has closed everything before.
 }
 
+// What destructors open while the table ends is closed, too, and destroyed once.
+TEST_F(EpochFdTableTest, DestructorsMayOpenDescriptorsWhileTheTableEnds) {
+  int called = 0;
+  EpochFdTable<Reentrant>* ends = nullptr;
+  std::function<std::unique_ptr<Reentrant>(int)> make = [&](int more) {
+    return std::make_unique<Reentrant>([&, more] {
+      ++called;
+      for (int i = 0; i < more; ++i) EXPECT_TRUE(ends->Insert(make(more - 1)).ok());
+    });
+  };
+  {
+    EpochFdTable<Reentrant> table({.initial = 1}, domain);
+    ends = &table;
+    ASSERT_TRUE(table.Insert(make(3)).ok());
+    ASSERT_TRUE(table.Insert(make(0)).ok());
+  }
+  EXPECT_EQ(called, 1 + 3 + 6 + 6 + 1);
+  domain.Synchronize();  // outgrown rooms
+  EXPECT_EQ(domain.Stats().pending, 0u);
+}
+
+TEST_F(EpochFdTableTest, WhatWasClosedMayOutliveTheTable) {
+  bool table_lives = true, lived_at_end = true;
+  {
+    EpochFdTable<Reentrant> table({.initial = 1}, domain);
+    ASSERT_TRUE(table.Insert(std::make_unique<Reentrant>([&] { lived_at_end = table_lives; })).ok());
+    const EpochDomain::Guard reader = domain.Pin();
+    ASSERT_TRUE(table.Remove(0).ok());
+  }
+  table_lives = false;
+  EXPECT_TRUE(lived_at_end) << "not destroyed yet";
+  domain.Synchronize();
+  EXPECT_FALSE(lived_at_end);
+}
+
 TEST_F(EpochFdTableTest, ObjectsOfAThreadThatEndedAreDestroyed) {
   Table table({}, domain);
   std::thread([&] {
@@ -535,7 +577,6 @@ TEST_F(EpochFdTableTest, FailedAllocationsLeaveEverythingAsItWas) {
       ASSERT_LT(successes, 200u);
       ASSERT_EQ(snapshot(), before);
       ASSERT_EQ(table.size(), before.size());
-      if (successes > 0) continue;
     }
   };
 
@@ -558,7 +599,7 @@ TEST_F(EpochFdTableTest, FailedAllocationsLeaveEverythingAsItWas) {
   domain.Synchronize();
   EXPECT_EQ(file.use_count(), 5);
   {
-    const bench::HeapFailure failure;  // closing needs no memory
+    const bench::HeapFailure failure;  // closing needs no memory, in a thread that knows the domain
     EXPECT_TRUE(table.Remove(64).ok());
     EXPECT_TRUE(table.SetFlags(65, kCloexec).ok());
     EXPECT_EQ(table.CloseOnExec(), 1u);
@@ -757,7 +798,7 @@ TEST(EpochFdTableStepTest, ReaderOvertakenAtAnyStepGetsWhatWasThereMeanwhile) {
         InterruptedSync::after_load = nullptr;
         ASSERT_NE(seen, nullptr) << "it was open at the start and at the end, and each step is instantaneous";
         if (how == 2) {  // it may still be in an outgrown array
-          EXPECT_LE(seen->id, changes);
+          EXPECT_TRUE(seen->id <= changes && (ran || seen->id == 0)) << seen->id;
         } else {
           EXPECT_TRUE(seen->id == 0 || seen->id == changes) << seen->id;
         }

@@ -150,6 +150,23 @@ struct SharedWhileReopened : TableModel<SharedWhileReopened, 2> {
   }
 };
 
+// A descriptor is moved to a higher number: who comes too late for the old one finds it at the new one.
+template <bool kShared>
+struct Moved : TableModel<Moved<kShared>, 2> {
+  using Base = TableModel<Moved<kShared>, 2>;
+  void thread(unsigned id) {
+    if (id == 1) {
+      HOTPATH_CHECK(Base::table.Insert(Base::table.GetShared(0)).value() == 1);
+      return HOTPATH_CHECK(Base::Close(0));
+    }
+    const int first = kShared ? Base::LookAndKeep(0, 0) : Base::Look(0);
+    const int second = kShared ? Base::LookAndKeep(1, 1) : Base::Look(1);
+    HOTPATH_CHECK(first == 1 || second == 1, "at neither number");
+  }
+};
+using MovedDescriptor = Moved<false>;
+using MovedDescriptorShared = Moved<true>;
+
 // The room grows under readers: what is open stays open, and what is closed afterwards is closed for all.
 struct GrowsUnderReaders : TableModel<GrowsUnderReaders, 3, 1> {
   void thread(unsigned id) {
@@ -252,6 +269,20 @@ struct ExecAgainstReaders : TableModel<ExecAgainstReaders, 3> {
   void finish() { HOTPATH_CHECK(table.GetFlags(0).ok() == (Look(0) == 1)); }
 };
 
+// The lower number is closed first.
+struct ExecOfTwo : TableModel<ExecOfTwo, 2> {
+  ExecOfTwo() {
+    HOTPATH_CHECK(Open(2) == 1);
+    for (const int fd : {0, 1}) HOTPATH_CHECK(table.SetFlags(fd, FdFlags{.close_on_exec = true}).ok());
+  }
+  void thread(unsigned id) {
+    if (id == 1) return HOTPATH_CHECK(table.CloseOnExec() == 2);
+    const int second = Look(1);
+    const int first = Look(0);
+    HOTPATH_CHECK(second == 2 || first == 0);
+  }
+};
+
 // A thread closes what it refers to, and ends while another reads.
 struct ClosesItsOwnAndEnds : TableModel<ClosesItsOwnAndEnds, 2> {
   void thread(unsigned id) {
@@ -279,7 +310,8 @@ int main(int argc, char** argv) {
       argc, argv,
       {HOTPATH_MODEL(NumberIsUsedAgain), HOTPATH_MODEL(NumberIsUsedAgainShared), HOTPATH_MODEL(InserterIsNotTheRemover),
        HOTPATH_MODEL(TwoReadersOfOneClosing), HOTPATH_MODEL(ReplacedTwice), HOTPATH_MODEL(TwoReadersOfOneReplacement),
-       HOTPATH_MODEL(ReplacedByItself), HOTPATH_MODEL(SharedWhileReopened), HOTPATH_MODEL(GrowsUnderReaders),
+       HOTPATH_MODEL(ReplacedByItself), HOTPATH_MODEL(SharedWhileReopened), HOTPATH_MODEL(MovedDescriptor),
+       HOTPATH_MODEL(MovedDescriptorShared), HOTPATH_MODEL(ExecOfTwo), HOTPATH_MODEL(GrowsUnderReaders),
        HOTPATH_MODEL(GrowsThenCloses), HOTPATH_MODEL(ThreeInserters), HOTPATH_MODEL(TwoRemovers),
        HOTPATH_MODEL(TwoReclaimers), HOTPATH_MODEL(CloneAgainstRemove), HOTPATH_MODEL(ExecAgainstReaders),
        HOTPATH_MODEL(ClosesItsOwnAndEnds)});

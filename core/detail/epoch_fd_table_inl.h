@@ -54,13 +54,14 @@ BasicEpochFdTable<T, Sync>::BasicEpochFdTable(const BasicEpochFdTable& source, C
 
 template <epoch_fd_table_internal::Object T, SyncPolicy Sync>
 BasicEpochFdTable<T, Sync>::~BasicEpochFdTable() {
-  Garbage closed(domain_);
-  {
-    const MutexLock lock(mu_);
-    CloseEach([](const Node&) { return true; }, closed);
-  }
-  while (closed.nodes != nullptr) {
-    const std::unique_ptr<Node, DeleteNode> node(std::exchange(closed.nodes, closed.nodes->next.Read()));
+  for (Garbage closed(domain_);;) {
+    {
+      const MutexLock lock(mu_);
+      if (CloseEach([](const Node&) { return true; }, closed) == 0) break;
+    }
+    while (closed.nodes != nullptr) {
+      const std::unique_ptr<Node, DeleteNode> node(std::exchange(closed.nodes, closed.nodes->next.Read()));
+    }
   }
   Block::Destroy(block_.load(std::memory_order::relaxed));
 }
@@ -91,7 +92,7 @@ std::shared_ptr<T> BasicEpochFdTable<T, Sync>::GetShared(int fd) const {
   Block* const block = block_.load(std::memory_order::acquire);  // [R3] pairs W1
   if (static_cast<uint32_t>(fd) >= block->size) return nullptr;
   for (;;) {
-    T* const object = block->objects()[fd].load(std::memory_order::acquire);  // [R4] pairs W3
+    T* const object = block->objects()[fd].load(std::memory_order::acquire);  // [R4] pairs W3 W4
     if (object == nullptr) return nullptr;
     const Node* node = block->nodes()[fd].load(std::memory_order::acquire);  // [R5] pairs W2
     if (node->object.Read().get() == object) return node->object.Read();
@@ -129,7 +130,8 @@ int BasicEpochFdTable<T, Sync>::limit() const {
 }
 
 template <epoch_fd_table_internal::Object T, SyncPolicy Sync>
-template <std::invocable<int, const std::shared_ptr<T>&, FdFlags> F>
+template <class F>
+  requires std::invocable<F&, int, const std::shared_ptr<T>&, FdFlags>
 void BasicEpochFdTable<T, Sync>::ForEach(F&& f) const {
   struct Descriptor {
     int fd;
@@ -251,7 +253,10 @@ void BasicEpochFdTable<T, Sync>::Open(Block& block, size_t fd, Node* node) {
 
 template <epoch_fd_table_internal::Object T, SyncPolicy Sync>
 void BasicEpochFdTable<T, Sync>::Close(int fd, Node& node, Garbage& garbage) {
-  block_.load(std::memory_order::relaxed)->objects()[fd].store(nullptr, std::memory_order::relaxed);
+  // Who finds it closed finds what was opened before: a descriptor that was moved is at one of its numbers.
+  block_.load(std::memory_order::relaxed)
+      ->objects()[fd]
+      .store(nullptr, std::memory_order::release);  // [W4] pairs R2 R4
   used_.Remove(static_cast<size_t>(fd));
   --open_;
   node.next.Write(std::exchange(garbage.nodes, &node));
