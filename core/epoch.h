@@ -31,7 +31,8 @@ struct EpochOptions {
   size_t max_pending = size_t{1} << 16;  // objects retired and not yet reclaimed; at least 1
   WhenFull when_full = kWait;
   // If set, called once for a reader that has been seen pinned for `stall_after` and holds garbage up, by a thread that
-  // tried to reclaim it, from inside its Retire, TryReclaim or Synchronize.
+  // tried to reclaim it, from inside its Retire, TryReclaim or Synchronize. May run in several threads at once; must
+  // not throw.
   std::function<void(const EpochStall&)> on_stall = {};
   std::chrono::nanoseconds stall_after = std::chrono::milliseconds(100);
 };
@@ -52,11 +53,13 @@ struct EpochStats {
 //
 // Contract  An object that was made unreachable and then retired is destroyed once, after every Guard that existed when
 //           it became unreachable, whichever thread retires, reads or reclaims. Pending objects are bounded, see
-//           EpochOptions; a pinned thread and a deleter never wait, and may exceed the bound.
+//           EpochOptions; who is pinned in this domain, or runs one of its deleters, never waits, and may exceed the
+//           bound. Who is pinned in another domain does wait: a blocking wait like others.
 // Progress  Pin and ~Guard wait-free, except a thread's first Pin, which registers: blocking, brief, may throw
-//           bad_alloc. TryReclaim, Stats wait-free but for deleters. Retire, Synchronize blocking.
+//           bad_alloc. TryReclaim lock-free, Stats wait-free, but for deleters. Retire, Synchronize blocking.
 // Cost      Pin and ~Guard: 2 stores to a line of the thread's own; no RMW, no shared line written; a fence only where
 //           AsymmetricFences() is false. Retire: 1 RMW on a line of the thread's own; up to 512 share a HeavyFence.
+//           A domain takes 33 KB, and 256 bytes for each thread at once that ever used it.
 // Not for   reading across a blocking wait (debug builds CHECK); more than 32,767 Guards at once in one thread.
 // Proof     epoch_model fails if any [tag] below is weakened.
 // Example   EpochTest.ReaderKeepsWhatItReads. After K. Fraser, "Practical lock-freedom" (2004), with asymmetric fences
@@ -66,12 +69,12 @@ class BasicEpochDomain {
   struct Record;
 
  public:
-  // Base of objects whose retirement allocates nothing. 32 bytes or less; not copied with the object.
+  // Base of objects whose retirement allocates nothing. 32 bytes or less. A copy of the object is not retired.
   class Retiree {
    public:
     Retiree() = default;
-    Retiree(const Retiree&) = delete;
-    Retiree& operator=(const Retiree&) = delete;
+    Retiree(const Retiree&) noexcept {}
+    Retiree& operator=(const Retiree&) noexcept { return *this; }
 
    private:
     friend BasicEpochDomain;
@@ -103,27 +106,24 @@ class BasicEpochDomain {
   BasicEpochDomain(const BasicEpochDomain&) = delete;
   BasicEpochDomain& operator=(const BasicEpochDomain&) = delete;
 
-  // Lives to the end of the process and longer: what is pending in it then is not destroyed.
+  // Lives to the end of the process and longer: what is pending in it then is not destroyed. Call it once before
+  // threads may fork(2): a child that is made during the first call waits for a thread that it does not have.
   static BasicEpochDomain& Default() {
     static BasicEpochDomain& domain = *new BasicEpochDomain;
     return domain;
   }
 
   [[nodiscard]] Guard Pin() {
-    Record* record = FindRecord();
-    if (record != nullptr && record->word.load(std::memory_order::relaxed) == kIdle) [[likely]] {
-      PinOutermost(*record);
-    } else {
-      record = &PinSlowly();
-    }
-    return Guard(record);
+    Record& record = Mine();
+    if (record.word.load(std::memory_order::relaxed) != kIdle) [[unlikely]]
+      return Guard(&PinSlowly());
+    Announce(record);
+    Sync::FreeLightFence();  // [P3] pairs G2
+    return Guard(&record);
   }
 
   // Whether the calling thread has a Guard of this domain.
-  [[nodiscard]] bool IsPinned() const noexcept {
-    const Record* record = FindRecord();
-    return record != nullptr && IsPinned(record->word.load(std::memory_order::relaxed));
-  }
+  [[nodiscard]] bool IsPinned() const noexcept { return IsPinned(Mine().word.load(std::memory_order::relaxed)); }
 
   // Takes what a thread's first call takes, so that no later one of this thread throws. Blocking, brief; bad_alloc.
   void Register() { static_cast<void>(Self()); }
@@ -131,11 +131,13 @@ class BasicEpochDomain {
   // Destroys the object, made by `new` or Sync::New, when no Guard protects it any more. The caller has made it
   // unreachable for those who pin from now on. Null is ignored. If T is a Retiree, nothing is allocated and, once this
   // thread is registered, nothing thrown. Otherwise bad_alloc may be thrown; then the caller still owns the object.
-  // Deleters run in any thread that calls this domain. They may pin, retire and reclaim; they must not throw.
+  // Deleters run in any thread that calls this domain. They may pin, retire and reclaim; they must not throw. They may
+  // Synchronize only if no thread retires or reclaims while it is pinned, for it may be the one that runs them.
   template <class T>
-    requires(std::is_object_v<T> && !std::is_array_v<T>)
+    requires(std::is_object_v<T> && !std::is_array_v<T> &&
+             !std::same_as<std::remove_cv_t<T>, typename BasicEpochDomain<Sync>::Retiree>)
   void Retire(T* object);
-  // Calls deleter(object) instead; for null too.
+  // Calls deleter(object) instead; for null too, but a Retiree must exist.
   void Retire(void* object, void (*deleter)(void*));
   void Retire(Retiree* object, void (*deleter)(Retiree*));
 
@@ -156,11 +158,20 @@ class BasicEpochDomain {
   template <class T>
   using Var = typename Sync::template Var<T>;
 
-  // A thread's word: the epoch it read when it pinned, whether the record has an owner, and how many Guards there are.
-  static constexpr int kEpochShift = 16;
-  static constexpr uint64_t kIdle = uint64_t{1} << 15;
-  static constexpr uint64_t kCountMask = kIdle - 1;
-  static constexpr bool IsPinned(uint64_t word) noexcept { return (word & kCountMask) != 0; }
+  // A thread's word: the epoch it read when it pinned, whether it must fence, whether the record has an owner, whether
+  // that is pinned, and how many Guards there are beside the first. 0: no owner. epoch_ is the word of one who pins
+  // now, so that he copies it. One who must fence is never kIdle, so that Pin is slow without another branch.
+  static constexpr int kEpochShift = 18;
+  static constexpr uint64_t kNextEpoch = uint64_t{1} << kEpochShift;
+  static constexpr uint64_t kFences = uint64_t{1} << 17;
+  static constexpr uint64_t kOwned = uint64_t{1} << 16;
+  static constexpr uint64_t kPinned = uint64_t{1} << 15;
+  static constexpr uint64_t kMoreGuards = kPinned - 1;
+  static constexpr uint64_t kMaxGuards = kMoreGuards;
+  static constexpr uint64_t kIdle = kOwned;
+  static constexpr uint64_t Idle(uint64_t word) noexcept { return word & (kFences | kOwned); }
+  static constexpr bool IsPinned(uint64_t word) noexcept { return (word & kPinned) != 0; }
+  static constexpr uint64_t EpochOf(uint64_t word) noexcept { return word >> kEpochShift; }
 
   // What the domain keeps of a thread, or of several that have one ThreadIndex after another.
   struct alignas(Sync::kLineSize) Record : ThreadExitHook {
@@ -168,7 +179,7 @@ class BasicEpochDomain {
 
     void Unpin() noexcept;
 
-    Atomic<uint64_t> word{0};  // written by the owner only; 0: no owner
+    Atomic<uint64_t> word{0};  // written by the owner only
 
     alignas(Sync::kLineSize) Atomic<Retiree*> limbo{nullptr};  // retired by the owner, last first; anyone takes all
     Atomic<uint32_t> credit{0};  // of pending_: objects that the owner may retire without asking
@@ -178,17 +189,10 @@ class BasicEpochDomain {
     Var<bool> is_destroying{false};
     Var<uint32_t> index{0};
     Var<BasicEpochDomain*> domain{nullptr};
-    // Written under the lock: the last reader here that held garbage up.
+    // Written under the lock, epoch last: the last reader here that held garbage up.
     Atomic<uint64_t> blocking_epoch{0};
     Atomic<int64_t> blocking_since{0};  // steady_clock
     Var<bool> is_reported{false};
-  };
-
-  static constexpr uint32_t kBlockSize = Sync::kMaxThreads < 256 ? 2 : 16;
-  static constexpr uint32_t kBlocks = Sync::kMaxThreads / kBlockSize;
-  static_assert(Sync::kMaxThreads % kBlockSize == 0);
-  struct Block {
-    Record records[kBlockSize];
   };
 
   // Retired without being a Retiree.
@@ -198,16 +202,13 @@ class BasicEpochDomain {
     void (*const deleter)(void*);
   };
 
+  static constexpr int64_t kChunk = 64;       // of pending_ that a thread takes at once, at most
   static constexpr size_t kSettleEvery = 64;  // objects destroyed between two updates of pending_
 
-  // This thread's record, or null if it has none.
-  Record* FindRecord() const noexcept {
-    const uint32_t index = Sync::ThreadIndex();
-    Block* block = blocks_[index / kBlockSize].load(std::memory_order::acquire);  // [B2] pairs B1
-    return block == nullptr ? nullptr : &block->records[index % kBlockSize];
-  }
+  // This thread's record, or nobody_. It was made by this thread, or by one that had its index before.
+  Record& Mine() const noexcept { return *records_[Sync::ThreadIndexPlusOne()].load(std::memory_order::relaxed); }
   Record& Self();
-  Record& Register(uint32_t index);
+  Record& RegisterSelf();
   static void OnThreadExit(ThreadExitHook& hook);
 
   // The reader's half. The store and the loads of the reader that follow are a Dekker pair with what a reclaimer does:
@@ -218,10 +219,9 @@ class BasicEpochDomain {
   // so that a reclaimer that does not see the reader pinned has unlinked before the reader looks. If it sees the reader
   // pinned with an epoch later than the stamp of the garbage, then the reader got that epoch from the increment that
   // made the stamp or from one after it, and the unlinking happened before that.
-  void PinOutermost(Record& self) noexcept {
-    const uint64_t epoch = epoch_.load(std::memory_order::acquire);                 // [P1] pairs G1
-    self.word.store(epoch << kEpochShift | kIdle | 1, std::memory_order::release);  // [P2] pairs S1
-    Sync::LightFence();                                                             // [P3] pairs G2
+  void Announce(Record& self) noexcept {
+    const uint64_t pinned = epoch_.load(std::memory_order::acquire);  // [P1] pairs G1
+    self.word.store(pinned, std::memory_order::release);              // [P2] pairs S1
     Sync::NoPark(1);
   }
   [[gnu::cold, gnu::noinline]] Record& PinSlowly();
@@ -258,12 +258,13 @@ class BasicEpochDomain {
   // Read by every Pin, hardly ever written.
   const EpochOptions options_;
   const int64_t max_pending_;
-  const uint32_t chunk_;  // of pending_ that a thread takes at once
-  const int64_t batch_;   // objects retired between two attempts to reclaim
-  Atomic<Block*> blocks_[kBlocks] = {};
+  const int64_t batch_;      // objects retired between two attempts to reclaim
   Atomic<uint32_t> end_{0};  // one more than the highest index that has a record
+  // By index plus one: the first stays nobody_'s, and belongs to threads that have no index yet.
+  Atomic<Record*> records_[Sync::kMaxThreads + 1];
+  Record nobody_;  // who has no record: never idle, never pinned
 
-  alignas(Sync::kLineSize) Atomic<uint64_t> epoch_{1};
+  alignas(Sync::kLineSize) Atomic<uint64_t> epoch_;
 
   alignas(Sync::kLineSize) Atomic<int64_t> pending_{0};  // objects pending and the threads' credit
   Atomic<int64_t> next_pass_;                            // of pending_: try to reclaim then

@@ -673,6 +673,7 @@ struct CountingSync : StdSync {
     if (!AsymmetricFences()) ++fences;
     StdSync::LightFence();
   }
+  static void FreeLightFence() noexcept { LightFence(); }
   static void HeavyFence() noexcept { ++fences, StdSync::HeavyFence(); }
   [[nodiscard]] static bool Park(Atomic<uint32_t>& word, uint32_t expected, Deadline deadline = kNoDeadline) noexcept {
     return StdSync::Park(word.atomic_, expected, deadline);

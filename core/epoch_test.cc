@@ -69,6 +69,9 @@ static_assert(CanRetire<int*> && CanRetire<const std::string*> && CanRetire<Trac
 static_assert(!CanRetire<void*>, "of what type?");
 static_assert(!CanRetire<int> && !CanRetire<int (*)[3]> && !CanRetire<void (*)()> && !CanRetire<std::nullptr_t>);
 static_assert(!CanRetire<std::unique_ptr<int>>);
+static_assert(CanRetire<TrackedRetiree*> && CanRetire<const TrackedRetiree*>);
+static_assert(!CanRetire<EpochDomain::Retiree*> && !CanRetire<const EpochDomain::Retiree*>, "which has no destructor");
+static_assert(std::copy_constructible<TrackedRetiree>);
 
 // ---- Examples ----
 
@@ -142,6 +145,28 @@ TEST(EpochTest, EveryKindOfObjectIsDestroyedByItsOwnDeleter) {
   domain.Retire(&here, [](EpochDomain::Retiree* p) { static_cast<TrackedRetiree*>(p)->ends.fetch_add(100); });
   EXPECT_EQ(domain.TryReclaim(), 8u);
   EXPECT_EQ(ends.load(), 114);
+}
+
+TEST(EpochTest, CopyOfARetiredObjectIsNotRetired) {
+  struct Value : EpochDomain::Retiree {
+    int number = 7;
+  };
+  EpochDomain domain;
+  auto* retired = new Value;
+  Value assigned;
+  domain.Retire(new Value);
+  domain.Retire(retired);
+  const Value copy(*retired);
+  assigned = *retired;
+  EXPECT_EQ(copy.number, 7);
+  *retired = assigned;
+  EXPECT_EQ(domain.TryReclaim(), 2u);
+}
+
+TEST(EpochDeathTest, RetiringNoRetireeIsACheck) {
+  EpochDomain domain;
+  EXPECT_DEATH(domain.Retire(static_cast<EpochDomain::Retiree*>(nullptr), [](EpochDomain::Retiree*) {}),
+               "a Retiree that is null");
 }
 
 TEST(EpochTest, RetiringReclaimsByItselfAndSharesOneFenceAmongMany) {
@@ -357,6 +382,24 @@ TEST(EpochDeathTest, DebugBuildsRefuseToParkWhilePinned) {
   EXPECT_TRUE(StdSync::Park(word, 0));
 }
 
+TEST(EpochDeathTest, DebugBuildsRefuseToWaitForRoomWhilePinnedInAnotherDomain) {
+  EXPECT_DEATH(
+      {
+        EpochDomain other;
+        EpochDomain full(EpochOptions{.max_pending = 1});
+        std::atomic<int> step{0};
+        std::thread reader([&] {
+          const EpochDomain::Guard guard = full.Pin();
+          step.store(1);
+          for (;;) StdSync::Yield();
+        });
+        WaitFor(step, 1);
+        const EpochDomain::Guard guard = other.Pin();
+        for (int i = 0; i < 2; ++i) full.Retire(new int(1));
+      },
+      "parks where it must not");
+}
+
 TEST(EpochDeathTest, DebugBuildsRefuseToEndAGuardElsewhere) {
   EpochDomain domain;
   EXPECT_DEATH(
@@ -454,8 +497,20 @@ TEST(EpochTest, IdleThreadsDoNotUseUpTheBound) {
   WaitFor(step, 150);
   for (int i = 0; i < 2'000; ++i) domain.Retire(new Tracked(ends));
   EXPECT_EQ(domain.Stats().over_limit, 0u);
+  EXPECT_LE(domain.Stats().heavy_fences, 2'000u / 16);
   domain.TryReclaim();
   EXPECT_EQ(ends.load(), 2'150) << "what idle threads retired, others destroy";
+  std::atomic<int> pinned{0};
+  std::thread reader([&] {
+    const EpochDomain::Guard guard = domain.Pin();
+    pinned.store(1);
+    WaitFor(pinned, 2);
+  });
+  WaitFor(pinned, 1);
+  for (int i = 0; i < 50; ++i) domain.Retire(new Tracked(ends));
+  EXPECT_EQ(domain.Stats().waits, 0u);
+  pinned.store(2);
+  reader.join();
   step.store(1000);
   for (std::thread& thread : idle) thread.join();
 }
@@ -505,6 +560,47 @@ TEST(EpochTest, StalledReaderIsReportedOnceAndMeasured) {
   reader.join();
   EXPECT_EQ(domain.Stats().longest_pin.count(), 0);
   EXPECT_EQ(domain.Stats().stalls, 2u);
+}
+
+// The report comes while the thread waits for room. What it reclaimed so far is safe, and the callback may retire.
+TEST(EpochTest, StallReportMayRetire) {
+  std::atomic<int> ends{0}, step{0};
+  EpochDomain* reported = nullptr;
+  EpochDomain domain(EpochOptions{.max_pending = 1,
+                                  .on_stall =
+                                      [&](const EpochStall&) {
+                                        step.store(2);
+                                        reported->Retire(new Tracked(ends));
+                                      },
+                                  .stall_after = {}});
+  reported = &domain;
+  std::thread reader([&] {
+    const EpochDomain::Guard guard = domain.Pin();
+    step.store(1);
+    WaitFor(step, 2);
+  });
+  WaitFor(step, 1);
+  domain.Retire(new Tracked(ends));
+  domain.Retire(new Tracked(ends));
+  reader.join();
+  domain.Synchronize();
+  EXPECT_EQ(ends.load(), 3);
+  EXPECT_EQ(domain.Stats().pending, 0u);
+  EXPECT_EQ(domain.Stats().stalls, 1u);
+}
+
+TEST(EpochDeathTest, StallReportThatThrowsEndsTheProcess) {
+  EXPECT_DEATH(
+      {
+        EpochDomain domain(EpochOptions{.on_stall = [](const EpochStall&) { throw 1; }, .stall_after = {}});
+        const EpochDomain::Guard guard = domain.Pin();
+        domain.Retire(new int(1));
+        try {
+          domain.TryReclaim();
+        } catch (int) {
+        }
+      },
+      "");
 }
 
 // ---- Synchronize ----
@@ -801,6 +897,140 @@ TEST(EpochTest, ForkWhileAnotherThreadHoldsTheLockLetsTheChildGoOn) {
   EXPECT_EQ(ends.load(), 10);
 }
 
+// A thread that stops before its n-th operation on anything that the domain shares, for a fork by another thread.
+struct StopsAnywhere : StdSync {
+  static inline std::atomic<int> step{0};  // 1: it stopped; 2: it may go on
+  static inline thread_local int operations_left = -1;
+
+  static void Count() {
+    if (operations_left >= 0 && operations_left-- == 0) {
+      step.store(1);
+      WaitFor(step, 2);
+    }
+  }
+
+  template <class T>
+  class Atomic {
+   public:
+    constexpr Atomic() = default;
+    explicit(false) constexpr Atomic(T value) : atomic_(value) {}
+    T load(std::memory_order order) const noexcept {
+      Count();
+      return atomic_.load(order);
+    }
+    void store(T value, std::memory_order order) noexcept {
+      Count();
+      atomic_.store(value, order);
+    }
+    T exchange(T value, std::memory_order order) noexcept {
+      Count();
+      return atomic_.exchange(value, order);
+    }
+    bool compare_exchange_weak(T& expected, T desired, std::memory_order success, std::memory_order failure) noexcept {
+      Count();
+      return atomic_.compare_exchange_strong(expected, desired, success, failure);
+    }
+    bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
+                                 std::memory_order failure) noexcept {
+      Count();
+      return atomic_.compare_exchange_strong(expected, desired, success, failure);
+    }
+    template <class D>
+    T fetch_add(D delta, std::memory_order order) noexcept {
+      Count();
+      return atomic_.fetch_add(delta, order);
+    }
+    template <class D>
+    T fetch_sub(D delta, std::memory_order order) noexcept {
+      Count();
+      return atomic_.fetch_sub(delta, order);
+    }
+
+   private:
+    std::atomic<T> atomic_{};
+  };
+  template <class T>
+  class Var {
+   public:
+    constexpr Var() = default;
+    constexpr explicit Var(T value) : value_(value) {}
+    const T& Read() const noexcept {
+      Count();
+      return value_;
+    }
+    void Write(T value) noexcept {
+      Count();
+      value_ = value;
+    }
+    T& Edit() noexcept {
+      Count();
+      return value_;
+    }
+
+   private:
+    T value_{};
+  };
+  template <size_t kBytes>
+  static void CopyWords(void*, const Atomic<uint64_t>*) noexcept {}
+  template <size_t kBytes>
+  static void CopyWords(Atomic<uint64_t>*, const void*) noexcept {}
+  static bool Park(Atomic<uint32_t>&, uint32_t, Deadline = kNoDeadline) noexcept {
+    Yield();
+    return true;
+  }
+  static void Wake(Atomic<uint32_t>&, uint32_t) noexcept {}
+};
+
+// Wherever it was, the child goes on, loses at most what that thread had in hand, and has all the room.
+TEST(EpochTest, ForkAtAnyOperationOfAnotherThreadLeavesTheChildWhole) {
+  struct Object : BasicEpochDomain<StopsAnywhere>::Retiree, Tracked {
+    using Tracked::Tracked;
+  };
+  int stops = 0;
+  for (bool stopped = true; stopped; ++stops) {
+    StopsAnywhere::step.store(0);
+    std::atomic<int> ends{0};
+    BasicEpochDomain<StopsAnywhere> domain(EpochOptions{.max_pending = 3});
+    domain.Retire(new Object(ends));
+    const auto live = [&] {
+      StopsAnywhere::operations_left = stops;
+      for (int i = 0; i < 3; ++i) domain.Retire(new Object(ends));
+      domain.TryReclaim();
+      domain.Retire(new Object(ends));
+      {
+        const auto guard = domain.Pin();
+        domain.Retire(new Object(ends));
+      }
+      domain.Synchronize();
+      domain.Retire(new Object(ends));
+    };
+    std::atomic<bool> done{false};
+    std::thread other([&] {
+      std::thread(live).join();  // its exit hook included
+      done.store(true);
+    });
+    SpinWait<> wait;
+    while (!done.load() && StopsAnywhere::step.load() == 0) wait();
+    stopped = StopsAnywhere::step.load() == 1;
+    if (stopped) {
+      const auto in_child = [&] {
+        for (int i = 0; i < 20; ++i) domain.Retire(new Object(ends));
+        domain.Synchronize();
+        const EpochStats stats = domain.Stats();
+        if (stats.pending != 0) return 1;
+        if (stats.waits != 0) return 2;
+        return stats.over_limit <= 2 ? 0 : 3;
+      };
+      ASSERT_EQ(ExitCodeOfFork(in_child), 0) << "stopped before operation " << stops;
+    }
+    StopsAnywhere::step.store(2);
+    other.join();
+    domain.Synchronize();
+    EXPECT_EQ(ends.load(), 7);
+  }
+  EXPECT_GT(stops, 100);
+}
+
 // ---- Report ----
 
 TEST(EpochTest, DescribeSaysWhichFencesAndWhatHappensWhenFull) {
@@ -858,6 +1088,7 @@ struct CountingSync : StdSync {
     std::atomic<T> atomic_{};
   };
   static void LightFence() noexcept { ++light; }
+  static void FreeLightFence() noexcept { ++light; }
   static void HeavyFence() noexcept { ++heavy; }
   template <size_t kBytes>
   static void CopyWords(void*, const Atomic<uint64_t>*) noexcept {}

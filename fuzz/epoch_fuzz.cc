@@ -24,6 +24,7 @@ struct TurnsSync : hotpath::StdSync {
   static inline std::vector<hotpath::ThreadExitHook*> hooks[kMaxThreads];
 
   static uint32_t ThreadIndex() { return current; }
+  static uint32_t ThreadIndexPlusOne() { return current + 1; }
   static bool Vanished(uint32_t) { return false; }
   static void NoPark(int change) { no_park[current] += change; }
   static void AtThreadExit(hotpath::ThreadExitHook& hook) { hooks[current].push_back(&hook); }
@@ -49,9 +50,10 @@ class Program {
  public:
   explicit Program(uint8_t choice)
       : max_pending_(std::array<size_t, 4>{1, 3, 100, 1000}[choice % 4]),
-        domain_(
-            new Domain(hotpath::EpochOptions{.max_pending = max_pending_, .when_full = hotpath::EpochOptions::kGrow})) {
-  }
+        waits_(choice / 4 % 2 == 1),
+        domain_(new Domain(hotpath::EpochOptions{
+            .max_pending = max_pending_,
+            .when_full = waits_ ? hotpath::EpochOptions::kWait : hotpath::EpochOptions::kGrow})) {}
 
   void Step(uint8_t op, uint8_t arg) {
     TurnsSync::current = op % 4;
@@ -70,7 +72,7 @@ class Program {
         guards.erase(guards.begin() + arg % static_cast<ptrdiff_t>(guards.size()));
         break;
       case 4:
-        for (int i = 0; i <= arg % 32; ++i) Retire(arg / 32);
+        for (int i = 0; i <= arg % 32 && !WouldWait(); ++i) Retire(arg / 32);
         break;
       case 5: {
         const size_t before = ended_;
@@ -110,6 +112,7 @@ class Program {
         guards_[thread].pop_back();
       }
     }
+    in_destructor_ = true;
     delete domain_;
     HOTPATH_CHECK(pending_.empty(), "the destructor left something");
     for (const auto& hooks : TurnsSync::hooks) HOTPATH_CHECK(hooks.empty(), "the destructor left a hook");
@@ -120,12 +123,25 @@ class Program {
     Object(Program& program, uint64_t number, int children) : program(program), number(number), children(children) {}
     ~Object() {
       program.Ended(number);
+      if (number % 5 == 0) {
+        const Domain::Guard guard = program.domain_->Pin();
+        if (!program.in_destructor_) {
+          HOTPATH_CHECK(program.domain_->TryReclaim() == 0, "a deleter reclaims, not the call that runs it");
+        }
+      }
       for (int i = 0; i < children; ++i) program.Retire(children - 1);
     }
     Program& program;
     const uint64_t number;
     const int children;
   };
+  // A thread that waits would wait for ever, for these threads take turns. Credit of all threads counts as pending.
+  bool WouldWait() const {
+    const size_t credit = max_pending_ < 128 ? 0 : 4 * 64;
+    return waits_ && guards_[TurnsSync::current].empty() && !pinned_.empty() &&
+           pending_.size() + credit >= max_pending_;
+  }
+
   void Retire(int children) {
     const uint64_t number = next_object_++;
     auto* object = new Object(*this, number, children % 3);
@@ -148,7 +164,9 @@ class Program {
   }
 
   const size_t max_pending_;
+  const bool waits_;
   Domain* const domain_;
+  bool in_destructor_ = false;
   std::vector<std::pair<uint64_t, Domain::Guard>> guards_[4];
   std::set<uint64_t> pinned_;                       // numbers of the Guards that exist
   std::map<uint64_t, std::set<uint64_t>> pending_;  // by number of the object, the Guards that protect it

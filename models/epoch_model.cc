@@ -1,3 +1,4 @@
+#include <chrono>
 #include <cstdint>
 #include <optional>
 
@@ -285,6 +286,98 @@ struct TwoThreadsShareTheBound : Pointer<TwoThreadsShareTheBound, 3> {
   }
 };
 
+// The same of a domain that grows, and of readers that retire while they are pinned: neither waits, both are counted.
+struct TwoThreadsGoBeyondTheBound : Pointer<TwoThreadsGoBeyondTheBound, 3> {
+  TwoThreadsGoBeyondTheBound() : Pointer(Small(1, EpochOptions::kGrow)) {}
+  void thread(unsigned id) {
+    if (id == 2) {
+      Read();
+      return;
+    }
+    Update(id + 1);
+    Update(id + 3);
+  }
+  void finish() {
+    HOTPATH_CHECK(domain.Stats().waits == 0);
+    domain.Synchronize();
+    HOTPATH_CHECK(domain.Stats().pending == 0, "the account does not balance");
+    HOTPATH_CHECK(domain.Stats().reclaimed == 4);
+  }
+};
+
+struct PinnedThreadsGoBeyondTheBound : Pointer<PinnedThreadsGoBeyondTheBound, 2> {
+  PinnedThreadsGoBeyondTheBound() : Pointer(Small(1)) {}
+  void thread(unsigned id) {
+    const Domain::Guard guard = domain.Pin();
+    Object* old[2];
+    for (Object*& each : old) domain.Retire(each = Replace(id + 1));
+    for (Object* each : old) static_cast<void>(each->number.Read());
+  }
+  void finish() {
+    HOTPATH_CHECK(domain.Stats().waits == 0);
+    HOTPATH_CHECK(domain.Stats().over_limit >= 2);
+    domain.Synchronize();
+    HOTPATH_CHECK(domain.Stats().pending == 0, "the account does not balance");
+    HOTPATH_CHECK(domain.Stats().reclaimed == 4);
+  }
+};
+
+// Both hold up the one grace period; it must not end with the first.
+struct TwoReadersStall : Pointer<TwoReadersStall, 3> {
+  void thread(unsigned id) {
+    if (id == 0) return UpdateAndReclaim(1);
+    const Domain::Guard guard = domain.Pin();
+    ReadUnderGuard();
+    ReadUnderGuard();
+  }
+};
+
+// What Stats say of a reader that a pass has found to hold garbage up. Nothing else orders the two. The thread that
+// asks sleeps meanwhile: after a yield, the checker would let it see no old values.
+struct StatsAfterStall : Pointer<StatsAfterStall, 3> {
+  static std::chrono::nanoseconds Now() { return std::chrono::steady_clock::now().time_since_epoch(); }
+  const std::chrono::nanoseconds start = Now();
+  RelacySync::Atomic<uint32_t> is_pinned{0}, is_over{0}, is_told{0};
+
+  static void Wait(RelacySync::Atomic<uint32_t>& step) {
+    while (step.load(std::memory_order::relaxed) == 0) RelacySync::Pause();
+  }
+  void thread(unsigned id) {
+    if (id == 0) {
+      const Domain::Guard guard = domain.Pin();
+      is_pinned.store(1, std::memory_order::relaxed);
+      Wait(is_told);
+    } else if (id == 1) {
+      Wait(is_pinned);
+      UpdateAndReclaim(1);
+      is_over.store(1, std::memory_order::relaxed);
+      RelacySync::Wake(is_over, kWakeAll);
+    } else {
+      while (is_over.load(std::memory_order::relaxed) == 0) static_cast<void>(RelacySync::Park(is_over, 0));
+      HOTPATH_CHECK(domain.Stats().longest_pin <= Now() - start, "pinned since before the model began");
+      is_told.store(1, std::memory_order::relaxed);
+    }
+  }
+};
+
+// The owner sees to it that no call is made any more; the end of the other thread is not its business.
+struct DomainEndsBesideThread : Model<DomainEndsBesideThread, 2> {
+  Domain* domain = RelacySync::New<Domain>(Small());
+  RelacySync::Atomic<uint32_t> left{0};
+
+  void thread(unsigned id) {
+    if (id == 0) {
+      domain->Retire(RelacySync::New<Object>(1));
+      left.store(1, std::memory_order::release);
+      RelacySync::EndThread();
+    } else {
+      domain->Register();
+      while (left.load(std::memory_order::acquire) == 0) RelacySync::Pause();
+      RelacySync::Delete(domain);
+    }
+  }
+};
+
 // Deleters that retire, from two threads at once; everything ends once, the domain's end included.
 struct DeletersRetire : Model<DeletersRetire, 2> {
   struct Nest : Domain::Retiree {
@@ -394,6 +487,18 @@ struct PinsAgainAtTheGate : MetAtTheGate<PinsAgainAtTheGate<kGuards, kEnded>> {
     this->PassAndWait();
   }
 };
+// It was pinned before, and ends as a thread in between: the reclaimer finds no owner, and what it read has been read.
+struct EndsAtTheGate : MetAtTheGate<EndsAtTheGate> {
+  void Reader() {
+    {
+      const Domain::Guard guard = domain.Pin();
+      WaitForTheGate();
+      Look();
+    }
+    RelacySync::EndThread();
+    gate.passed.store(1, std::memory_order::relaxed);
+  }
+};
 using PinsAgainOnce = PinsAgainAtTheGate<1, 0>;
 using PinsAgainTwice = PinsAgainAtTheGate<2, 0>;
 using PinsAgainTwiceAndBack = PinsAgainAtTheGate<2, 1>;
@@ -403,15 +508,32 @@ using PinsAgainTwiceAndBack = PinsAgainAtTheGate<2, 1>;
 
 int main(int argc, char** argv) {
   using namespace hotpath::model;
-  return Main(argc, argv, {HOTPATH_MODEL(ReaderReenters),       HOTPATH_MODEL(OneReadOneUpdate),
-                           HOTPATH_MODEL(ReaderPinsAgain),      HOTPATH_MODEL(TwoReadersThreeUpdates),
-                           HOTPATH_MODEL(TwoReclaimers),        HOTPATH_MODEL(RetirerDoesNotReclaim),
-                           HOTPATH_MODEL(GuardsNest),           HOTPATH_MODEL(ReaderRetires),
-                           HOTPATH_MODEL(ThreadEnds),           HOTPATH_MODEL(ReaderEnds),
-                           HOTPATH_MODEL(MemoryIsReused),       HOTPATH_MODEL(SynchronizeThenFree),
-                           HOTPATH_MODEL(TwoSynchronize),       HOTPATH_MODEL(SynchronizeBesideReclaimer),
-                           HOTPATH_MODEL(FullDomainWaits),      HOTPATH_MODEL(TwoThreadsShareTheBound),
-                           HOTPATH_MODEL(DeletersRetire),       HOTPATH_MODEL(PinsAtTheGate),
-                           HOTPATH_MODEL(PinsAgainOnce),        HOTPATH_MODEL(PinsAgainTwice),
-                           HOTPATH_MODEL(PinsAgainTwiceAndBack)});
+  return Main(argc, argv,
+              {HOTPATH_MODEL(ReaderReenters),
+               HOTPATH_MODEL(OneReadOneUpdate),
+               HOTPATH_MODEL(ReaderPinsAgain),
+               HOTPATH_MODEL(TwoReadersThreeUpdates),
+               HOTPATH_MODEL(TwoReclaimers),
+               HOTPATH_MODEL(RetirerDoesNotReclaim),
+               HOTPATH_MODEL(GuardsNest),
+               HOTPATH_MODEL(ReaderRetires),
+               HOTPATH_MODEL(ThreadEnds),
+               HOTPATH_MODEL(ReaderEnds),
+               HOTPATH_MODEL(MemoryIsReused),
+               HOTPATH_MODEL(SynchronizeThenFree),
+               HOTPATH_MODEL(TwoSynchronize),
+               HOTPATH_MODEL(SynchronizeBesideReclaimer),
+               HOTPATH_MODEL(FullDomainWaits),
+               HOTPATH_MODEL(TwoThreadsShareTheBound),
+               HOTPATH_MODEL(TwoThreadsGoBeyondTheBound),
+               HOTPATH_MODEL(PinnedThreadsGoBeyondTheBound),
+               HOTPATH_MODEL(TwoReadersStall),
+               HOTPATH_MODEL(StatsAfterStall),
+               HOTPATH_MODEL(DomainEndsBesideThread),
+               HOTPATH_MODEL(EndsAtTheGate),
+               HOTPATH_MODEL(DeletersRetire),
+               HOTPATH_MODEL(PinsAtTheGate),
+               HOTPATH_MODEL(PinsAgainOnce),
+               HOTPATH_MODEL(PinsAgainTwice),
+               HOTPATH_MODEL(PinsAgainTwiceAndBack)});
 }

@@ -84,7 +84,14 @@ class EpochStress : public testing::Test {
   std::atomic<Obj*> slots[kSlots];
 };
 
-using Policies = testing::Types<StdSync, ChaosSync>;
+// As where the kernel has no membarrier(2).
+struct FenceSync : ChaosSync {
+  static void LightFence() noexcept { Fence(std::memory_order::seq_cst); }
+  static void HeavyFence() noexcept { Fence(std::memory_order::seq_cst); }
+  [[nodiscard]] static bool AsymmetricFences() noexcept { return false; }
+};
+
+using Policies = testing::Types<StdSync, ChaosSync, FenceSync>;
 TYPED_TEST_SUITE(EpochStress, Policies);
 
 TYPED_TEST(EpochStress, EverythingEndsOnceAndNothingUnderAGuard) {
@@ -132,6 +139,39 @@ TYPED_TEST(EpochStress, ThreadsThatComeAndGoLeaveNothingBehind) {
   storm.Crowd(1, [&](Rng& rng) { this->domain.Retire(this->Replace(rng)); });
   storm.Crowd(1, [&](Rng& rng) { this->Read(storm, rng, rng.OneIn(4)); });
   storm.MustCollide("a reader held what was retired");
+  storm.Run();
+  this->Finish();
+}
+
+// The domain ends while threads that have made their last call of it are ending.
+TYPED_TEST(EpochStress, DomainEndsBesideTheEndsOfItsThreads) {
+  using Domain = BasicEpochDomain<TypeParam>;
+  Storm storm;
+  storm.Crowd(2, [&](Rng& rng) {
+    const uint64_t seed = rng();
+    auto domain = std::make_unique<Domain>(EpochOptions{.max_pending = 256});
+    std::atomic<int> calling{2}, alive{2};
+    std::vector<std::thread> threads;
+    for (uint64_t i = 0; i < 2; ++i) {
+      threads.emplace_back([&, i] {
+        struct AtEnd {
+          std::atomic<int>* alive = nullptr;
+          ~AtEnd() { alive->fetch_sub(1); }  // before the exit hook
+        };
+        thread_rng = Rng(seed, i);
+        static thread_local AtEnd at_end;
+        at_end.alive = &alive;
+        domain->Retire(new Object<TypeParam>(this->census, i));
+        calling.fetch_sub(1);
+      });
+    }
+    SpinWait<> wait;
+    while (calling.load() != 0) wait();
+    if (alive.load() != 0) storm.Collided();
+    domain.reset();
+    for (std::thread& thread : threads) thread.join();
+  });
+  storm.MustCollide("a thread had not ended when its domain did");
   storm.Run();
   this->Finish();
 }

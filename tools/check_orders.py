@@ -22,7 +22,7 @@ import pathlib
 import re
 import sys
 
-ORDER = re.compile(r"\bmemory_order(?:::|_)(?:consume|acquire|release|acq_rel|seq_cst)\b|\b(?:Light|Heavy)Fence\s*\(")
+ORDER = re.compile(r"\bmemory_order(?:::|_)(?:consume|acquire|release|acq_rel|seq_cst)\b|\b(?:(?:Free)?Light|Heavy)Fence\s*\(")
 DEFAULT_ARGUMENT = re.compile(r"\bmemory_order\s*\w*\s*=\s*(?:std::)?$")
 TAG = re.compile(r"// \[([A-Z]+\d+)\] pairs ([A-Z]+\d+(?: [A-Z]+\d+)*)")
 FORBIDDEN = re.compile(

@@ -39,7 +39,7 @@ class CheckOrdersTest(unittest.TestCase):
 
     def test_an_untagged_order_is_found(self):
         for order in ("x.load(std::memory_order::acquire);", "x.load(std::memory_order_seq_cst);",
-                      "Sync::Fence(std::memory_order::release);", "Sync::LightFence();", "Sync::HeavyFence();"):
+                      "Sync::Fence(std::memory_order::release);", "Sync::LightFence();", "Sync::FreeLightFence();", "Sync::HeavyFence();"):
             self.assert_found(problems("int a;\n" + order + "\n"), "core/cell.h:2: ")
         self.assertEqual(problems("x.load(std::memory_order::relaxed);\n"), [])
 

@@ -164,6 +164,14 @@ pthread_key_t MakeKey() {
   return key;
 }
 
+pthread_key_t Key() {
+  static const pthread_key_t key = MakeKey();
+  return key;
+}
+
+// Before there are threads that could fork while another one is in MakeKey: the child would wait for that one for ever.
+[[maybe_unused]] const pthread_key_t g_key_at_start = Key();
+
 uint32_t TakeLowestFreeIndex() {
   for (uint32_t i = 0; i < kMaxThreads / 64; ++i) {
     uint64_t taken = g_taken[i].load(std::memory_order::relaxed);
@@ -183,7 +191,7 @@ uint32_t TakeLowestFreeIndex() {
 }  // namespace
 
 uint32_t sync_internal::AcquireThreadIndex() noexcept {
-  static const pthread_key_t key = MakeKey();
+  const pthread_key_t key = Key();
   const uint32_t index = TakeLowestFreeIndex();
   thread_index_plus_one = index + 1;
   HOTPATH_CHECK(pthread_setspecific(key, &thread_index_plus_one) == 0, "out of memory");

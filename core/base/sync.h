@@ -129,6 +129,8 @@ struct StdSync {
       std::atomic_thread_fence(std::memory_order::seq_cst);
     }
   }
+  // The same, for who has seen that AsymmetricFences() is true: no branch.
+  static void FreeLightFence() noexcept { std::atomic_signal_fence(std::memory_order::seq_cst); }
   static void HeavyFence() noexcept;
 
   // True iff HeavyFence is membarrier(2), and a LightFence therefore free.
@@ -178,6 +180,9 @@ struct StdSync {
       return plus_one - 1;
     return sync_internal::AcquireThreadIndex();
   }
+  // ThreadIndex() + 1, or 0 if this thread has had no call of ThreadIndex() yet. For tables whose first entry means
+  // "none": a look-up without a branch. Wait-free.
+  static uint32_t ThreadIndexPlusOne() noexcept { return sync_internal::thread_index_plus_one; }
 
   // True iff the thread that had `index` did not survive fork(2) into this process. Such an index is never given out
   // again, and its hooks never run, for its owner may have stopped in the middle of anything.
@@ -187,7 +192,8 @@ struct StdSync {
   // destroyed, then hooks run, last registered first, then ThreadIndex() is given back. A hook may use ThreadIndex(),
   // register hooks, cancel other hooks, and free its own. It may be called during thread teardown too, from the
   // destructors of thread_locals and of pthread keys, except in the last of the PTHREAD_DESTRUCTOR_ITERATIONS rounds of
-  // the latter. The thread that calls exit(3) does not end in this sense: its hooks never run. Blocking, brief.
+  // the latter. The thread that calls exit(3) does not end in this sense: its hooks never run. Blocking, brief: one
+  // mutex of the process, as at a thread's end.
   static void AtThreadExit(ThreadExitHook& hook) noexcept;
 
   // From any thread: true if `hook` was registered, and now will not run. False if it is not registered, ran, or never
@@ -234,6 +240,7 @@ concept SyncPolicy = requires(typename S::template Atomic<uint64_t>& word, typen
   S::template CopyWords<9>(&word, const_bytes);
   S::Fence(std::memory_order::seq_cst);
   S::LightFence();
+  S::FreeLightFence();
   S::HeavyFence();
   { S::AsymmetricFences() } -> std::same_as<bool>;
   S::Relax();
@@ -244,6 +251,7 @@ concept SyncPolicy = requires(typename S::template Atomic<uint64_t>& word, typen
   S::Wake(key, number);
   S::NoPark(1);
   { S::ThreadIndex() } -> std::same_as<uint32_t>;
+  { S::ThreadIndexPlusOne() } -> std::same_as<uint32_t>;
   { S::Vanished(number) } -> std::same_as<bool>;
   S::AtThreadExit(hook);
   { S::CancelAtThreadExit(hook) } -> std::same_as<bool>;

@@ -34,6 +34,7 @@ template <SyncPolicy Sync>
 class Nap {
  public:
   void operator()() noexcept {
+    if (turns_ == 0) CheckMayPark();
     if (++turns_ < kAwake) return wait_();
     Atomic never{0};
     static_cast<void>(Sync::Park(never, 0, std::chrono::steady_clock::now() + std::chrono::microseconds(100)));
@@ -42,6 +43,10 @@ class Nap {
  private:
   using Atomic = typename Sync::template Atomic<uint32_t>;
   static constexpr uint32_t kAwake = 1024;
+  static void CheckMayPark() noexcept {
+    [[maybe_unused]] Atomic other{0};
+    HOTPATH_DCHECK(Sync::Park(other, 1));  // returns at once
+  }
   SpinWait<Sync> wait_;
   uint32_t turns_ = 0;
 };
@@ -54,11 +59,12 @@ template <SyncPolicy Sync>
 BasicEpochDomain<Sync>::BasicEpochDomain(EpochOptions options)
     : options_(std::move(options)),
       max_pending_(static_cast<int64_t>(
-          std::min<uint64_t>(options_.max_pending, uint64_t{std::numeric_limits<int64_t>::max()} / 2))),
-      chunk_(static_cast<uint32_t>(std::clamp<int64_t>(max_pending_ / 64, 1, 64))),
+          std::min<uint64_t>(options_.max_pending, uint64_t{std::numeric_limits<int64_t>::max()} / 4))),
       batch_(std::clamp<int64_t>(max_pending_ / 4, 1, 512)),
+      epoch_(kNextEpoch | (Sync::AsymmetricFences() ? 0 : kFences) | kOwned | kPinned),
       next_pass_(batch_) {
   HOTPATH_CHECK(options_.max_pending >= 1, "EpochDomain: max_pending must be at least 1");
+  for (Atomic<Record*>& record : records_) record.store(&nobody_, std::memory_order::relaxed);
 }
 
 template <SyncPolicy Sync>
@@ -84,47 +90,39 @@ BasicEpochDomain<Sync>::~BasicEpochDomain() {
     ForEachRecord(
         [&](Record& record, uint32_t) { destroy(record.limbo.exchange(nullptr, std::memory_order::relaxed)); });
   }
-  for (Atomic<Block*>& slot : blocks_) {
-    Block* block = slot.load(std::memory_order::relaxed);
-    if (block == nullptr) continue;
-    for (Record& record : block->records) Sync::CancelAtThreadExit(record);
-    Sync::Delete(block);
-  }
+  ForEachRecord([](Record& record, uint32_t) {
+    Sync::CancelAtThreadExit(record);
+    Sync::Delete(&record);
+  });
 }
 
 // ---- Threads ----
 
 template <SyncPolicy Sync>
 auto BasicEpochDomain<Sync>::Self() -> Record& {
-  Record* record = FindRecord();
-  if (record != nullptr && record->word.load(std::memory_order::relaxed) != 0) [[likely]]
-    return *record;
-  return Register(Sync::ThreadIndex());
+  Record& record = Mine();
+  if (record.word.load(std::memory_order::relaxed) != 0) [[likely]]
+    return record;
+  return RegisterSelf();
 }
 
 template <SyncPolicy Sync>
-auto BasicEpochDomain<Sync>::Register(uint32_t index) -> Record& {
-  Atomic<Block*>& slot = blocks_[index / kBlockSize];
-  Block* block = slot.load(std::memory_order::acquire);  // [B3] pairs B1
-  if (block == nullptr) {
-    Block* made = Sync::template New<Block>();
-    if (slot.compare_exchange_strong(block, made, std::memory_order::release,  // [B1] pairs B2 B3 B4
-                                     std::memory_order::acquire)) {
-      block = made;
-    } else {
-      Sync::Delete(made);
-    }
+auto BasicEpochDomain<Sync>::RegisterSelf() -> Record& {
+  const uint32_t index = Sync::ThreadIndex();
+  Record* record = records_[index + 1].load(std::memory_order::relaxed);
+  if (record == &nobody_) {
+    record = Sync::template New<Record>();
+    record->index.Write(index);
+    record->domain.Write(this);
+    records_[index + 1].store(record, std::memory_order::release);  // [B1] pairs B2
   }
-  Record& record = block->records[index % kBlockSize];
-  record.index.Write(index);
-  record.domain.Write(this);
-  Sync::AtThreadExit(record);
+  Sync::AtThreadExit(*record);
   uint32_t end = end_.load(std::memory_order::relaxed);
   while (end <= index &&
          !end_.compare_exchange_weak(end, index + 1, std::memory_order::relaxed, std::memory_order::relaxed)) {
   }
-  record.word.store(kIdle, std::memory_order::release);  // [T1] pairs S1
-  return record;
+  record->word.store(Idle(epoch_.load(std::memory_order::relaxed)), std::memory_order::release);  // [T1] pairs S1
+  return *record;
 }
 
 // What the thread retired stays in its list, for others to take.
@@ -133,9 +131,8 @@ void BasicEpochDomain<Sync>::OnThreadExit(ThreadExitHook& hook) {
   auto& self = static_cast<Record&>(hook);
   HOTPATH_CHECK(!IsPinned(self.word.load(std::memory_order::relaxed)),
                 "EpochDomain: a thread ended with a Guard that is not in its thread_locals");
-  const uint32_t credit = self.credit.load(std::memory_order::relaxed);
+  self.domain.Read()->pending_.fetch_sub(self.credit.load(std::memory_order::relaxed), std::memory_order::relaxed);
   self.credit.store(0, std::memory_order::relaxed);
-  self.domain.Read()->pending_.fetch_sub(credit, std::memory_order::relaxed);
   self.word.store(0, std::memory_order::release);  // [T2] pairs S1
 }
 
@@ -143,10 +140,9 @@ template <SyncPolicy Sync>
 template <class F>
 void BasicEpochDomain<Sync>::ForEachRecord(F&& f) const {
   const uint32_t end = end_.load(std::memory_order::relaxed);
-  for (uint32_t first = 0; first < end; first += kBlockSize) {
-    Block* block = blocks_[first / kBlockSize].load(std::memory_order::acquire);  // [B4] pairs B1
-    if (block == nullptr) continue;
-    for (uint32_t i = 0; i < kBlockSize && first + i < end; ++i) f(block->records[i], first + i);
+  for (uint32_t index = 0; index < end; ++index) {
+    Record* record = records_[index + 1].load(std::memory_order::acquire);  // [B2] pairs B1
+    if (record != &nobody_) f(*record, index);
   }
 }
 
@@ -156,22 +152,22 @@ template <SyncPolicy Sync>
 auto BasicEpochDomain<Sync>::PinSlowly() -> Record& {
   Record& self = Self();
   const uint64_t word = self.word.load(std::memory_order::relaxed);
-  if (word == kIdle) {
-    PinOutermost(self);
+  if (!IsPinned(word)) {
+    Announce(self);
+    Sync::LightFence();  // [P5] pairs G2
   } else {
-    HOTPATH_CHECK((word & kCountMask) != kCountMask, "EpochDomain: more than 32,767 Guards in one thread");
+    HOTPATH_CHECK((word & kMoreGuards) != kMaxGuards - 1, "EpochDomain: more than 32,767 Guards in one thread");
     self.word.store(word + 1, std::memory_order::release);  // [P4] pairs S1
   }
   return self;
 }
 
-// Stores constants where it can, so that a read does not wait for the store of the read before it.
 template <SyncPolicy Sync>
 inline void BasicEpochDomain<Sync>::Record::Unpin() noexcept {
   HOTPATH_DCHECK(index.Read() == Sync::ThreadIndex(), "EpochDomain: a Guard ends in another thread than it began in");
   const uint64_t pinned = word.load(std::memory_order::relaxed);
-  if ((pinned & kCountMask) == 1) [[likely]] {
-    word.store(kIdle, std::memory_order::release);  // [U1] pairs S1
+  if ((pinned & kMoreGuards) == 0) [[likely]] {
+    word.store(Idle(pinned), std::memory_order::release);  // [U1] pairs S1
     Sync::NoPark(-1);
   } else {
     word.store(pinned - 1, std::memory_order::release);  // [U2] pairs S1
@@ -182,7 +178,8 @@ inline void BasicEpochDomain<Sync>::Record::Unpin() noexcept {
 
 template <SyncPolicy Sync>
 template <class T>
-  requires(std::is_object_v<T> && !std::is_array_v<T>)
+  requires(std::is_object_v<T> && !std::is_array_v<T> &&
+           !std::same_as<std::remove_cv_t<T>, typename BasicEpochDomain<Sync>::Retiree>)
 void BasicEpochDomain<Sync>::Retire(T* object) {
   static_assert(sizeof(T) > 0, "T must be complete");
   if (object == nullptr) return;
@@ -207,6 +204,7 @@ void BasicEpochDomain<Sync>::Retire(void* object, void (*deleter)(void*)) {
 
 template <SyncPolicy Sync>
 void BasicEpochDomain<Sync>::Retire(Retiree* object, void (*deleter)(Retiree*)) {
+  HOTPATH_CHECK(object != nullptr, "EpochDomain: a Retiree that is null is retired");
   Push(*object, deleter);
 }
 
@@ -224,7 +222,9 @@ void BasicEpochDomain<Sync>::Push(Retiree& object, void (*destroy)(Retiree*)) {
   self.credit.store(self.credit.load(std::memory_order::relaxed) - 1, std::memory_order::relaxed);
 }
 
-// Makes the thread's credit 1 or more. The first update of credit comes before that of pending_: see fork(2) above.
+// Makes the thread's credit 1 or more; more while much room is left, so that threads which never use their credit leave
+// the others enough to share a grace period among. The first update of credit comes before that of pending_: see
+// fork(2) above.
 template <SyncPolicy Sync>
 void BasicEpochDomain<Sync>::Reserve(Record& self) {
   const bool may_wait = options_.when_full == EpochOptions::kWait && !self.is_destroying.Read() &&
@@ -245,7 +245,7 @@ void BasicEpochDomain<Sync>::Reserve(Record& self) {
       nap();
       continue;
     }
-    const auto room = is_full ? 1 : static_cast<uint32_t>(std::min<int64_t>(chunk_, max_pending_ - pending));
+    const auto room = static_cast<uint32_t>(std::clamp<int64_t>((max_pending_ - pending) / 64, 1, kChunk));
     self.credit.store(room, std::memory_order::relaxed);
     if (pending_.compare_exchange_weak(pending, pending + room, std::memory_order::relaxed,
                                        std::memory_order::relaxed)) {
@@ -267,7 +267,11 @@ bool BasicEpochDomain<Sync>::TryLock(const Record& self) noexcept {
         !reclaimer_.compare_exchange_strong(owner, mine, std::memory_order::relaxed, std::memory_order::relaxed)) {
       return false;
     }
-    BeginGracePeriod();  // the owner may have had no time to
+    // The owner vanished. It may have had no time to count, or to end what follows.
+    size_t count = 0;
+    for (Retiree* object = old_.Read(); object != nullptr; object = object->next_.Read()) ++count;
+    old_count_.Write(count);
+    BeginGracePeriod();
     return true;
   }
   return reclaimer_.compare_exchange_strong(owner, mine, std::memory_order::acquire,  // [L1] pairs L2
@@ -316,16 +320,16 @@ bool BasicEpochDomain<Sync>::Collect(Record& self) noexcept {
 template <SyncPolicy Sync>
 void BasicEpochDomain<Sync>::ForgetVanished(Record& record) noexcept {
   const size_t lost = record.credit.load(std::memory_order::relaxed) + record.in_hand.load(std::memory_order::relaxed);
+  pending_.fetch_sub(static_cast<int64_t>(lost), std::memory_order::relaxed);
   record.credit.store(0, std::memory_order::relaxed);
   record.in_hand.store(0, std::memory_order::relaxed);
-  pending_.fetch_sub(static_cast<int64_t>(lost), std::memory_order::relaxed);
 }
 
 // Everything in old_ was unreachable before this.
 template <SyncPolicy Sync>
 void BasicEpochDomain<Sync>::BeginGracePeriod() noexcept {
-  stamp_.Write(epoch_.fetch_add(1, std::memory_order::release));  // [G1] pairs P1
-  Sync::HeavyFence();                                             // [G2] pairs P3
+  stamp_.Write(EpochOf(epoch_.fetch_add(kNextEpoch, std::memory_order::release)));  // [G1] pairs P1
+  Sync::HeavyFence();                                                               // [G2] pairs P3 P5
   heavy_fences_.fetch_add(1, std::memory_order::relaxed);
 }
 
@@ -335,9 +339,9 @@ bool BasicEpochDomain<Sync>::TryEndGracePeriod(Blocker& blocker) noexcept {
   bool is_over = true;
   ForEachRecord([&](Record& record, uint32_t index) {
     const uint64_t word = record.word.load(std::memory_order::acquire);  // [S1] pairs P2 P4 T1 T2 U1 U2
-    if (!IsPinned(word) || word >> kEpochShift > stamp || Sync::Vanished(index)) return;
+    if (!IsPinned(word) || EpochOf(word) > stamp || Sync::Vanished(index)) return;
     is_over = false;
-    Observe(record, index, word >> kEpochShift, blocker);
+    Observe(record, index, EpochOf(word), blocker);
   });
   if (is_over) passed_.store(stamp, std::memory_order::release);  // [F1] pairs F2
   return is_over;
@@ -350,7 +354,7 @@ void BasicEpochDomain<Sync>::Observe(Record& record, uint32_t index, uint64_t ep
   const int64_t now = std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
   if (record.blocking_epoch.load(std::memory_order::relaxed) != epoch) {
     record.blocking_since.store(now, std::memory_order::relaxed);
-    record.blocking_epoch.store(epoch, std::memory_order::relaxed);
+    record.blocking_epoch.store(epoch, std::memory_order::release);  // [O1] pairs O2
     record.is_reported.Write(false);
   }
   if (options_.on_stall == nullptr || record.is_reported.Read()) return;
@@ -384,12 +388,13 @@ size_t BasicEpochDomain<Sync>::Pass(Record& self) {
   next_pass_.store(stays + batch_, std::memory_order::relaxed);
   Unlock();
 
-  if (blocker.record != nullptr) {
-    stalls_.fetch_add(1, std::memory_order::relaxed);
-    blocker.stall.pending = Stats().pending;
-    options_.on_stall(blocker.stall);
-  }
   for (Retiree* list : ended) AddReady(self, list);
+  if (blocker.record != nullptr)
+    [&]() noexcept {
+      stalls_.fetch_add(1, std::memory_order::relaxed);
+      blocker.stall.pending = Stats().pending;
+      options_.on_stall(blocker.stall);  // may come back here
+    }();
   return DestroyReady(self);
 }
 
@@ -453,11 +458,13 @@ EpochStats BasicEpochDomain<Sync>::Stats() const {
     const uint64_t word = record.word.load(std::memory_order::relaxed);
     if (word == 0 || Sync::Vanished(index)) return;
     ++stats.threads;
-    if (!IsPinned(word) || record.blocking_epoch.load(std::memory_order::relaxed) != word >> kEpochShift) return;
+    if (!IsPinned(word) || record.blocking_epoch.load(std::memory_order::acquire) != EpochOf(word)) {  // [O2] pairs O1
+      return;
+    }
     const std::chrono::nanoseconds age(now - record.blocking_since.load(std::memory_order::relaxed));
     stats.longest_pin = std::max(stats.longest_pin, age);
   });
-  stats.epoch = epoch_.load(std::memory_order::relaxed);
+  stats.epoch = EpochOf(epoch_.load(std::memory_order::relaxed));
   stats.pending = static_cast<size_t>(std::max<int64_t>(pending, 0));
   stats.reclaimed = reclaimed_.load(std::memory_order::relaxed);
   stats.over_limit = over_limit_.load(std::memory_order::relaxed);

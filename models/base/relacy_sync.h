@@ -245,6 +245,7 @@ struct RelacySync {
       World::Get().LightFence(where);
     }
   }
+  static void FreeLightFence(Where where = Where::current()) { LightFence(where); }
   static void HeavyFence(Where where = Where::current()) {
     if (Effective(std::memory_order::seq_cst, Kind::kHeavyFence, where) == std::memory_order::seq_cst) {
       World::Get().HeavyFence(where);
@@ -279,6 +280,7 @@ struct RelacySync {
   static constexpr uint32_t kMaxThreads = kMaxModelThreads;
 
   static uint32_t ThreadIndex() { return World::Get().ThreadIndex(); }
+  static uint32_t ThreadIndexPlusOne() { return World::Get().ThreadIndexPlusOne(); }
   [[nodiscard]] static bool Vanished(uint32_t) { return false; }  // models do not fork
   static void AtThreadExit(ThreadExitHook& hook) { World::Get().AtThreadExit(hook); }
   static bool CancelAtThreadExit(ThreadExitHook& hook, Where where = Where::current()) {

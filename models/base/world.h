@@ -72,6 +72,7 @@ class World {
   void SetMain(bool main) { main_ = main; }
 
   uint32_t ThreadIndex();
+  uint32_t ThreadIndexPlusOne() const { return index_[Self()] == kNoIndex ? 0 : index_[Self()] + 1; }
   void AtThreadExit(ThreadExitHook& hook);
   bool CancelAtThreadExit(ThreadExitHook& hook, const Where& where);
   void EndThread();

@@ -173,6 +173,10 @@ struct ChaosSync {
     Chaos();
     StdSync::LightFence();
   }
+  static void FreeLightFence() noexcept {
+    Chaos();
+    StdSync::FreeLightFence();
+  }
   static void HeavyFence() noexcept {
     Chaos();
     StdSync::HeavyFence();
@@ -199,6 +203,7 @@ struct ChaosSync {
   static constexpr uint32_t kMaxThreads = StdSync::kMaxThreads;
 
   static uint32_t ThreadIndex() noexcept { return StdSync::ThreadIndex(); }
+  static uint32_t ThreadIndexPlusOne() noexcept { return StdSync::ThreadIndexPlusOne(); }
   [[nodiscard]] static bool Vanished(uint32_t index) noexcept { return StdSync::Vanished(index); }
   static void AtThreadExit(ThreadExitHook& hook) noexcept {
     Chaos();
