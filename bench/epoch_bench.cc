@@ -1,107 +1,420 @@
-// What a guarded read and a retirement cost: EpochDomain beside an unguarded load and new/delete (the floors), the same
-// domain where membarrier(2) is missing, and std::shared_mutex. The goals are ratios between rows of one run.
+// Reads under a Guard, retirements and grace periods: EpochDomain beside an unguarded load and new + delete (the
+// floors), std::shared_mutex, and the epochs, RCUs and hazard pointers of others. A node that is read after its end
+// says so.
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <shared_mutex>
-#include <thread>
+#include <string>
+#include <utility>
+#include <vector>
 
-#include "benchmark/benchmark.h"
+#include "bench/base/rows.h"
 #include "hotpath/core/base/sync.h"
 #include "hotpath/core/epoch.h"
 
-namespace hotpath {
+#if HOTPATH_HAVE_CK
+#include "ck_pr.h"
+// ck_stack.h is C, and assigns a void* without a cast.
+#define ck_pr_fas_ptr(target, value) static_cast<struct ck_stack_entry*>((ck_pr_fas_ptr)(target, value))
+extern "C" {
+#include "ck_epoch.h"
+}
+#undef ck_pr_fas_ptr
+#endif
+#if HOTPATH_HAVE_LIBCDS
+#include "cds/gc/dhp.h"
+#include "cds/init.h"
+#endif
+#if HOTPATH_HAVE_LIBURCU_MEMB
+#include "urcu/urcu-memb.h"
+// After that: for users who would rather compile the readers' few lines than call them.
+#include "urcu/static/urcu-memb.h"
+#endif
+#if HOTPATH_HAVE_LIBURCU_QSBR
+#include "urcu/urcu-qsbr.h"
+#endif
+#if HOTPATH_HAVE_XENIUM
+#include "xenium/reclamation/generic_epoch_based.hpp"
+#endif
+
+namespace hotpath::bench {
 namespace {
 
-// The C library drops locks and atomics while a process has one thread.
-const bool g_has_had_two_threads = (std::thread([] {}).join(), true);
+constexpr uint64_t kAlive = 0x600d'600d'600d'600d;
+
+struct Empty {};
+// What is read, and replaced. Its end is a store that the compiler must not drop.
+template <class Base = Empty>
+struct Node : Base {
+  std::atomic<uint64_t> canary{kAlive};
+  ~Node() { canary.store(0, std::memory_order::relaxed); }
+  uint64_t Read() const { return canary.load(std::memory_order::relaxed); }
+};
+
+// Each contender has: Read(worker), what a reader does; and Update(), which replaces the node that readers see and
+// retires the old one.
+
+struct Unguarded {
+  std::atomic<Node<>*> current{new Node<>};
+  ~Unguarded() { delete current.load(); }
+  uint64_t Read() const { return current.load(std::memory_order::acquire)->Read(); }
+};
+
+class SharedMutex {
+ public:
+  uint64_t Read() const {
+    std::shared_ptr<const Node<>> copy;
+    {
+      const std::shared_lock lock(mu_);
+      copy = current_;
+    }
+    return copy->Read();
+  }
+  void Update() {
+    auto next = std::make_shared<const Node<>>();
+    const std::unique_lock lock(mu_);
+    current_.swap(next);
+  }
+
+ private:
+  mutable std::shared_mutex mu_;
+  std::shared_ptr<const Node<>> current_ = std::make_shared<const Node<>>();
+};
 
 // As StdSync is where the kernel has no membarrier(2).
 struct FenceSync : StdSync {
   static void LightFence() noexcept { Fence(std::memory_order::seq_cst); }
   static void HeavyFence() noexcept { Fence(std::memory_order::seq_cst); }
+  static bool AsymmetricFences() noexcept { return false; }
 };
 
-struct Object {
-  uint64_t number = 1;
-};
-
-template <class Sync>
-struct Pinned {
-  BasicEpochDomain<Sync> domain;
-  std::atomic<Object*> current{new Object};
-  ~Pinned() { delete current.load(); }
+template <class Sync = StdSync, class Base = typename BasicEpochDomain<Sync>::Retiree>
+class Epochs {
+ public:
+  ~Epochs() { delete current_.load(); }
   uint64_t Read() {
-    const auto guard = domain.Pin();
-    return current.load(std::memory_order::acquire)->number;
+    const auto guard = domain_.Pin();
+    return current_.load(std::memory_order::acquire)->Read();
   }
+  void Update() { domain_.Retire(current_.exchange(new Node<Base>, std::memory_order::acq_rel)); }
+  void Retire() { domain_.Retire(new Node<Base>); }
+  void Synchronize() { domain_.Synchronize(); }
+  uint64_t Lost(uint64_t retired) {
+    domain_.Synchronize();
+    return retired - domain_.Stats().reclaimed;
+  }
+
+ private:
+  BasicEpochDomain<Sync> domain_;
+  std::atomic<Node<Base>*> current_{new Node<Base>};
 };
-struct Unguarded {
-  std::atomic<Object*> current{new Object};
-  ~Unguarded() { delete current.load(); }
-  uint64_t Read() { return current.load(std::memory_order::acquire)->number; }
+using ForeignEpochs = Epochs<StdSync, Empty>;
+
+#if HOTPATH_HAVE_LIBURCU_MEMB
+template <bool kInlined>
+class UrcuMemb {
+ public:
+  ~UrcuMemb() { delete current_.load(); }
+  static void Begin(Worker&) { urcu_memb_register_thread(); }
+  static void End(Worker&) { urcu_memb_unregister_thread(); }
+  uint64_t Read() const {
+    kInlined ? _urcu_memb_read_lock() : urcu_memb_read_lock();
+    const uint64_t got = current_.load(std::memory_order::acquire)->Read();
+    kInlined ? _urcu_memb_read_unlock() : urcu_memb_read_unlock();
+    return got;
+  }
+  void Update() {
+    const Node<>* old = current_.exchange(new Node<>, std::memory_order::acq_rel);
+    urcu_memb_synchronize_rcu();
+    delete old;
+  }
+  void Synchronize() { urcu_memb_synchronize_rcu(); }
+
+ private:
+  std::atomic<Node<>*> current_{new Node<>};
 };
-struct Locked {
-  std::shared_mutex mu;
-  Object* const current{new Object};
-  ~Locked() { delete current; }
+#endif
+
+#if HOTPATH_HAVE_LIBURCU_QSBR
+// Readers say when they read nothing: here, at every 1,024th read.
+class UrcuQsbr {
+ public:
+  ~UrcuQsbr() { delete current_.load(); }
+  static void Begin(Worker&) { urcu_qsbr_register_thread(); }
+  static void End(Worker&) { urcu_qsbr_unregister_thread(); }
+  uint64_t Read(uint32_t& reads) const {
+    const uint64_t got = current_.load(std::memory_order::acquire)->Read();
+    if (++reads % 1'024 == 0) urcu_qsbr_quiescent_state();
+    return got;
+  }
+
+ private:
+  std::atomic<Node<>*> current_{new Node<>};
+};
+#endif
+
+#if HOTPATH_HAVE_CK
+class CkEpoch {
+ public:
+  struct Entry {
+    ck_epoch_entry_t entry;
+  };
+  using Object = Node<Entry>;
+
+  CkEpoch() { ck_epoch_init(&epoch_); }
+  ~CkEpoch() { delete current_.load(); }
+  void Begin(Worker&) {
+    const std::lock_guard lock(mu_);
+    mine = records_.emplace_back(std::make_unique<ck_epoch_record_t>()).get();
+    ck_epoch_register(&epoch_, mine, nullptr);
+  }
+  void End(Worker&) {
+    ck_epoch_barrier(mine);
+    ck_epoch_unregister(mine);
+  }
   uint64_t Read() {
-    const std::shared_lock lock(mu);
-    return current->number;
+    ck_epoch_begin(mine, nullptr);
+    const uint64_t got = current_.load(std::memory_order::acquire)->Read();
+    ck_epoch_end(mine, nullptr);
+    return got;
   }
+  void Update() { Call(current_.exchange(new Object, std::memory_order::acq_rel)); }
+  void Retire() { Call(new Object); }
+  void Synchronize() { ck_epoch_synchronize(mine); }
+
+ private:
+  static inline thread_local ck_epoch_record_t* mine = nullptr;
+
+  static void Call(Object* object) {
+    ck_epoch_call(mine, &object->entry,
+                  [](ck_epoch_entry_t* entry) { delete static_cast<Object*>(reinterpret_cast<Entry*>(entry)); });
+    if (mine->n_pending % 64 == 0) ck_epoch_poll(mine);
+  }
+
+  ck_epoch_t epoch_;
+  std::mutex mu_;
+  std::vector<std::unique_ptr<ck_epoch_record_t>> records_;  // they must not end before the epoch
+  std::atomic<Object*> current_{new Object};
 };
+#endif
 
-template <class T>
-void BM_Read(benchmark::State& state) {
-  static T shared;
-  uint64_t sum = 0;
-  for (auto _ : state) benchmark::DoNotOptimize(sum += shared.Read());
-}
-BENCHMARK(BM_Read<Unguarded>)->Threads(1)->Threads(2);
-BENCHMARK(BM_Read<Pinned<StdSync>>)->Threads(1)->Threads(2);
-BENCHMARK(BM_Read<Pinned<FenceSync>>)->Threads(1)->Threads(2);
-BENCHMARK(BM_Read<Locked>)->Threads(1)->Threads(2);
+#if HOTPATH_HAVE_XENIUM
+class Xenium {
+  using Reclaimer = xenium::reclamation::epoch_based<>;
+  struct Object : Reclaimer::enable_concurrent_ptr<Object>, Node<> {};
+  using Pointer = Reclaimer::concurrent_ptr<Object, 0>;
 
-void BM_NestedPin(benchmark::State& state) {
-  EpochDomain domain;
-  const EpochDomain::Guard outer = domain.Pin();
-  for (auto _ : state) {
-    const EpochDomain::Guard inner = domain.Pin();
-    benchmark::DoNotOptimize(&inner);
+ public:
+  ~Xenium() { delete current_.load().get(); }
+  uint64_t Read() const {
+    Pointer::guard_ptr guard;
+    guard.acquire(current_, std::memory_order::acquire);
+    return guard->Read();
   }
-}
-BENCHMARK(BM_NestedPin);
+  void Update() {
+    Pointer::guard_ptr old;
+    const Pointer::marked_ptr next(new Object);
+    for (;;) {
+      old.acquire(current_, std::memory_order::acquire);
+      Pointer::marked_ptr expected(old.get());
+      if (current_.compare_exchange_weak(expected, next, std::memory_order::acq_rel, std::memory_order::relaxed)) break;
+    }
+    old.reclaim();
+  }
+  void Retire() {
+    Pointer::guard_ptr guard(Pointer::marked_ptr(new Object));
+    guard.reclaim();
+  }
 
-struct Node : EpochDomain::Retiree {
-  uint64_t number = 1;
+ private:
+  Pointer current_{Pointer::marked_ptr(new Object)};
 };
+#endif
+
+#if HOTPATH_HAVE_LIBCDS
+// Hazard pointers, as many as a thread likes.
+class CdsDhp {
+ public:
+  CdsDhp() { static_cast<void>(Library()); }
+  ~CdsDhp() { delete current_.load(); }
+  static void Begin(Worker&) { cds::threading::Manager::attachThread(); }
+  static void End(Worker&) { cds::threading::Manager::detachThread(); }
+  uint64_t Read() const {
+    cds::gc::DHP::Guard guard;
+    return guard.protect(current_)->Read();
+  }
+  void Update() { cds::gc::DHP::retire<Delete>(current_.exchange(new Node<>, std::memory_order::acq_rel)); }
+  void Retire() { cds::gc::DHP::retire<Delete>(new Node<>); }
+
+ private:
+  struct Delete {
+    void operator()(Node<>* node) const { delete node; }
+  };
+  struct Started {
+    Started() { cds::Initialize(); }
+    ~Started() { cds::Terminate(); }
+  };
+  static cds::gc::DHP& Library() {
+    static const Started started;
+    static cds::gc::DHP collector;
+    return collector;
+  }
+  std::atomic<Node<>*> current_{new Node<>};
+};
+#endif
 
 template <class T>
-void BM_NewDelete(benchmark::State& state) {
-  for (auto _ : state) {
-    T* object = new T;
-    benchmark::DoNotOptimize(object);
-    delete object;
+auto OnThreads(auto ops, const std::shared_ptr<T>& shared) {
+  if constexpr (requires(Worker& worker) { shared->Begin(worker); }) {
+    return std::move(ops).OnThread([shared](Worker& worker) { shared->Begin(worker); },
+                                   [shared](Worker& worker) { shared->End(worker); });
+  } else {
+    return ops;
   }
 }
-BENCHMARK(BM_NewDelete<Object>);
-BENCHMARK(BM_NewDelete<Node>);
 
 template <class T>
-void BM_NewRetire(benchmark::State& state) {
-  static EpochDomain domain;
-  for (auto _ : state) domain.Retire(new T);
-  if (state.thread_index() == 0) state.counters["fences"] = static_cast<double>(domain.Stats().heavy_fences);
+auto Reader() {
+  const auto shared = Isolated<T>();
+  return OnThreads(Ops([shared] { Keep(shared->Read()); }), shared);
 }
-BENCHMARK(BM_NewRetire<Object>)->Threads(1)->Threads(2);
-BENCHMARK(BM_NewRetire<Node>)->Threads(1)->Threads(2);
 
-void BM_Synchronize(benchmark::State& state) {
-  EpochDomain domain;
-  for (auto _ : state) domain.Synchronize();
+template <class T>
+auto Retirer() {
+  const auto shared = Isolated<T>();
+  auto ops = OnThreads(Ops([shared] { shared->Retire(); }), shared);
+  if constexpr (requires { shared->Lost(1); }) {
+    return std::move(ops).CountLost([shared](const Performed& done) { return shared->Lost(done.measured); });
+  } else {
+    return ops;
+  }
 }
-BENCHMARK(BM_Synchronize);
+
+template <class T>
+auto WithReader(auto run, const std::shared_ptr<T>& shared) {
+  return OnThreads(Ops(std::move(run)).WithBackground([shared](Worker& worker) {
+    if (shared->Read() != kAlive) worker.Torn();
+  }),
+                   shared);
+}
+template <class T>
+auto Updater() {
+  const auto shared = Isolated<T>();
+  return WithReader([shared] { shared->Update(); }, shared);
+}
+template <class T>
+auto Synchronizer() {
+  const auto shared = Isolated<T>();
+  return WithReader([shared] { shared->Synchronize(); }, shared);
+}
+
+void AddReads(Rows& rows, int threads) {
+  Row& row = rows.Add({.id = "epoch/read/t" + std::to_string(threads), .optimisation = 4, .threads = threads})
+                 .Floor("unguarded load", [] { return Reader<Unguarded>(); })
+                 .Naive("shared_mutex + shared_ptr", [] { return Reader<SharedMutex>(); })
+                 .Ours("EpochDomain", [] { return Reader<Epochs<>>(); })
+                 .Variant("EpochDomain without membarrier", [] { return Reader<Epochs<FenceSync>>(); });
+  if (threads == 1) row.AtLeast(30, "shared_mutex + shared_ptr");
+  if (threads == 2) row.AtLeast(250, "shared_mutex + shared_ptr");
+#if HOTPATH_HAVE_LIBURCU_MEMB
+  row.Peer("urcu_memb", [] { return Reader<UrcuMemb<false>>(); });
+  row.Peer("urcu_memb, inlined", [] { return Reader<UrcuMemb<true>>(); });
+  if (threads == 1) row.AtLeast(3, "urcu_memb");
+#else
+  row.NotInstalled("urcu_memb").NotInstalled("urcu_memb, inlined");
+#endif
+#if HOTPATH_HAVE_LIBURCU_QSBR
+  row.Peer("urcu_qsbr", [] {
+    const auto shared = Isolated<UrcuQsbr>();
+    return OnThreads(Ops([shared, reads = uint32_t{0}]() mutable { Keep(shared->Read(reads)); }), shared);
+  });
+#else
+  row.NotInstalled("urcu_qsbr");
+#endif
+#if HOTPATH_HAVE_CK
+  row.Peer("ck_epoch", [] { return Reader<CkEpoch>(); });
+#else
+  row.NotInstalled("ck_epoch");
+#endif
+#if HOTPATH_HAVE_XENIUM
+  row.Peer("xenium epoch_based", [] { return Reader<Xenium>(); });
+#else
+  row.NotInstalled("xenium epoch_based");
+#endif
+#if HOTPATH_HAVE_LIBCDS
+  row.Peer("libcds DHP", [] { return Reader<CdsDhp>(); });
+#else
+  row.NotInstalled("libcds DHP");
+#endif
+}
+
+void AddRetirements(Rows& rows, int threads) {
+  Row& row = rows.Add({.id = "epoch/retire/t" + std::to_string(threads), .optimisation = 4, .threads = threads})
+                 .Floor("new + delete",
+                        [] {
+                          return [] {
+                            auto* node = new Node<>;
+                            Keep(node);
+                            delete node;
+                          };
+                        })
+                 .Ours("EpochDomain, a Retiree", [] { return Retirer<Epochs<>>(); })
+                 .Variant("EpochDomain, any object", [] { return Retirer<ForeignEpochs>(); });
+#if HOTPATH_HAVE_CK
+  row.Peer("ck_epoch", [] { return Retirer<CkEpoch>(); });
+#else
+  row.NotInstalled("ck_epoch");
+#endif
+#if HOTPATH_HAVE_XENIUM
+  row.Peer("xenium epoch_based", [] { return Retirer<Xenium>(); }).AtLeast(1, "xenium epoch_based");
+#else
+  row.NotInstalled("xenium epoch_based");
+#endif
+#if HOTPATH_HAVE_LIBCDS
+  row.Peer("libcds DHP", [] { return Retirer<CdsDhp>(); }).AtLeast(1, "libcds DHP");
+#else
+  row.NotInstalled("libcds DHP");
+#endif
+}
+
+HOTPATH_BENCH_ROWS(rows) {
+  for (const int threads : {1, 2, 8}) AddReads(rows, threads);
+  for (const int threads : {1, 2}) AddRetirements(rows, threads);
+
+  Row& update = rows.Add({.id = "epoch/update beside a reader/t1", .optimisation = 4, .threads = 1, .background = 1})
+                    .Naive("shared_mutex + shared_ptr", [] { return Updater<SharedMutex>(); })
+                    .Ours("EpochDomain", [] { return Updater<Epochs<>>(); });
+  Row& synchronize =
+      rows.Add({.id = "epoch/synchronize beside a reader/t1", .optimisation = 4, .threads = 1, .background = 1})
+          .Ours("EpochDomain", [] { return Synchronizer<Epochs<>>(); });
+#if HOTPATH_HAVE_LIBURCU_MEMB
+  update.Peer("urcu_memb synchronize", [] { return Updater<UrcuMemb<false>>(); }).AtLeast(100, "urcu_memb synchronize");
+  synchronize.Peer("urcu_memb", [] { return Synchronizer<UrcuMemb<false>>(); });
+#else
+  update.NotInstalled("urcu_memb synchronize");
+  synchronize.NotInstalled("urcu_memb");
+#endif
+#if HOTPATH_HAVE_CK
+  update.Peer("ck_epoch", [] { return Updater<CkEpoch>(); });
+  synchronize.Peer("ck_epoch", [] { return Synchronizer<CkEpoch>(); });
+#else
+  update.NotInstalled("ck_epoch");
+  synchronize.NotInstalled("ck_epoch");
+#endif
+#if HOTPATH_HAVE_XENIUM
+  update.Peer("xenium epoch_based", [] { return Updater<Xenium>(); }).AtLeast(1, "xenium epoch_based");
+#else
+  update.NotInstalled("xenium epoch_based");
+#endif
+#if HOTPATH_HAVE_LIBCDS
+  update.Peer("libcds DHP", [] { return Updater<CdsDhp>(); }).AtLeast(1, "libcds DHP");
+#else
+  update.NotInstalled("libcds DHP");
+#endif
+}
 
 }  // namespace
-}  // namespace hotpath
+}  // namespace hotpath::bench
