@@ -166,12 +166,14 @@ template <SyncPolicy Sync>
 inline void BasicEpochDomain<Sync>::Record::Unpin() noexcept {
   HOTPATH_DCHECK(index.Read() == Sync::ThreadIndex(), "EpochDomain: a Guard ends in another thread than it began in");
   const uint64_t pinned = word.load(std::memory_order::relaxed);
-  if ((pinned & kMoreGuards) == 0) [[likely]] {
-    word.store(Idle(pinned), std::memory_order::release);  // [U1] pairs S1
+  if ((pinned & (kFences | kMoreGuards)) == 0) [[likely]] {  // a constant, so that no store waits for a load
+    word.store(kIdle, std::memory_order::release);           // [U1] pairs S1
     Sync::NoPark(-1);
-  } else {
-    word.store(pinned - 1, std::memory_order::release);  // [U2] pairs S1
+    return;
   }
+  const bool is_last = (pinned & kMoreGuards) == 0;
+  word.store(is_last ? Idle(pinned) : pinned - 1, std::memory_order::release);  // [U2] pairs S1
+  if (is_last) Sync::NoPark(-1);
 }
 
 // ---- Retire ----
