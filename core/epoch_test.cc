@@ -589,6 +589,24 @@ TEST(EpochTest, StallReportMayRetire) {
   EXPECT_EQ(domain.Stats().stalls, 1u);
 }
 
+TEST(EpochTest, StallReportComesAfterWhatWasReclaimedIsSafe) {
+  std::atomic<int> ends{0};
+  EpochDomain* reported = nullptr;
+  std::vector<size_t> reclaimed;
+  EpochDomain domain(EpochOptions{.on_stall = [&](const EpochStall&) { reclaimed.push_back(reported->TryReclaim()); },
+                                  .stall_after = {}});
+  reported = &domain;
+  std::optional<EpochDomain::Guard> guard = domain.Pin();
+  domain.Retire(new Tracked(ends));
+  EXPECT_EQ(domain.TryReclaim(), 0u);
+  guard.reset();
+  guard.emplace(domain.Pin());
+  domain.Retire(new Tracked(ends));
+  domain.TryReclaim();  // the first object's grace period has ended, the second's is held up
+  EXPECT_EQ(reclaimed, (std::vector<size_t>{0, 1}));
+  EXPECT_EQ(ends.load(), 1);
+}
+
 TEST(EpochDeathTest, StallReportThatThrowsEndsTheProcess) {
   EXPECT_DEATH(
       {
@@ -987,10 +1005,10 @@ TEST(EpochTest, ForkAtAnyOperationOfAnotherThreadLeavesTheChildWhole) {
     using Tracked::Tracked;
   };
   int stops = 0;
-  for (bool stopped = true; stopped; ++stops) {
+  for (bool stopped = true; stopped && !HasFailure(); ++stops) {
     StopsAnywhere::step.store(0);
     std::atomic<int> ends{0};
-    BasicEpochDomain<StopsAnywhere> domain(EpochOptions{.max_pending = 3});
+    BasicEpochDomain<StopsAnywhere> domain(EpochOptions{.max_pending = 300});
     domain.Retire(new Object(ends));
     const auto live = [&] {
       StopsAnywhere::operations_left = stops;
@@ -1018,10 +1036,9 @@ TEST(EpochTest, ForkAtAnyOperationOfAnotherThreadLeavesTheChildWhole) {
         domain.Synchronize();
         const EpochStats stats = domain.Stats();
         if (stats.pending != 0) return 1;
-        if (stats.waits != 0) return 2;
-        return stats.over_limit <= 2 ? 0 : 3;
+        return stats.over_limit == 0 ? 0 : 2;
       };
-      ASSERT_EQ(ExitCodeOfFork(in_child), 0) << "stopped before operation " << stops;
+      EXPECT_EQ(ExitCodeOfFork(in_child), 0) << "stopped before operation " << stops;
     }
     StopsAnywhere::step.store(2);
     other.join();
