@@ -25,7 +25,7 @@ Arena::~Arena() {
 
 void* Arena::AllocateSlowly(size_t bytes, size_t align) {
   if (bytes == 0) return Allocate(1, align);
-  if (bytes > kMaxBytes) throw std::bad_alloc();
+  if (std::max(bytes, options_.first_block) > kMaxBytes) throw std::bad_alloc();
   // Enough wherever the block lies. A block starts aligned to kGranule at least.
   const size_t enough = sizeof(Block) + asan::kRedzone + (align > kGranule ? align - kGranule : 0) + bytes;
   Block** link = &block_->next;

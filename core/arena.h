@@ -23,6 +23,7 @@
 namespace hotpath {
 
 class Arena;
+class ArenaScope;
 
 struct ArenaOptions {
   size_t first_block = 16 << 10;  // bytes of the first block; each later one is twice the one before, up to 1 MiB
@@ -146,7 +147,8 @@ class Arena final : private std::pmr::memory_resource {
   // Bytes held from the heap, in use or spare.
   [[nodiscard]] size_t BytesReserved() const noexcept { return reserved_; }
 
-  // The arena for std::pmr containers. Its deallocate does nothing, but poisons under AddressSanitizer.
+  // The arena for std::pmr containers. Its deallocate does nothing, but poisons under AddressSanitizer. An alignment
+  // above kMaxAlign throws bad_alloc.
   [[nodiscard]] std::pmr::memory_resource* resource() noexcept { return this; }
 
  private:
@@ -156,7 +158,11 @@ class Arena final : private std::pmr::memory_resource {
   static constexpr size_t kGranule = asan::kGranule;
   static_assert(asan::kRedzone % kGranule == 0 && sizeof(Block) % kGranule == 0);
 
-  void* do_allocate(size_t bytes, size_t align) override { return Allocate(bytes, align); }
+  void* do_allocate(size_t bytes, size_t align) override {
+    if (align > kMaxAlign) [[unlikely]]
+      throw std::bad_alloc();
+    return Allocate(bytes, align);
+  }
   void do_deallocate(void* p, size_t bytes, size_t) override { asan::Poison(p, bytes); }
   bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override { return this == &other; }
 
@@ -186,25 +192,28 @@ class Arena final : private std::pmr::memory_resource {
   Record* records_ = nullptr;
   uint64_t newest_ = 0;  // serial of the newest outstanding mark, or 0; no mark's while destructors run
   uint64_t serial_ = 0;
+  const ArenaScope* scope_ = nullptr;  // the innermost that lives
   size_t reserved_ = 0;
   const ArenaOptions options_;
 };
 
-// Rewinds the arena at the end of the block, together with any mark taken inside and left behind.
+// Rewinds the arena at the end of the block, together with any mark taken inside and left behind. Scopes of an arena
+// end newest first: another order is a CHECK failure.
 class [[nodiscard]] ArenaScope {
  public:
-  explicit ArenaScope(Arena& arena) noexcept : mark_(arena.Mark()) {}
+  explicit ArenaScope(Arena& arena) noexcept : mark_(arena.Mark()), outer_(std::exchange(arena.scope_, this)) {}
   ~ArenaScope() {
     Arena& arena = *mark_.arena_;
-    if (mark_.serial_ > arena.newest_) [[unlikely]]
-      arena.Misused(mark_);
+    HOTPATH_CHECK(arena.scope_ == this, "an arena's scopes end in another order than newest first");
     arena.RewindTo(mark_);
+    arena.scope_ = outer_;
   }
   ArenaScope(const ArenaScope&) = delete;
   ArenaScope& operator=(const ArenaScope&) = delete;
 
  private:
   const ArenaMark mark_;
+  const ArenaScope* const outer_;
 };
 
 namespace arena_internal {

@@ -187,6 +187,14 @@ TEST(ArenaTest, SizeThatCannotExistThrowsAndChangesNothing) {
   EXPECT_EQ(arena.Allocate(8, 8), before + 8 + asan::kRedzone);
 }
 
+TEST(ArenaTest, FirstBlockThatCannotExistThrows) {
+  for (size_t first_block : {SIZE_MAX, SIZE_MAX - 6, SIZE_MAX / 2}) {
+    Arena arena({.first_block = first_block});
+    EXPECT_THROW(static_cast<void>(arena.Allocate(1)), std::bad_alloc);
+    EXPECT_EQ(arena.BytesReserved(), 0u);
+  }
+}
+
 TEST(ArenaDeathTest, AlignmentThatIsNoPowerOfTwoUpTo4096IsRefused) {
   Arena arena;
   for (size_t align : {0, 3, 24, 4095, 8192}) {
@@ -513,13 +521,25 @@ TEST(ArenaDeathTest, MarkInsideAScopeThatEndedIsDead) {
 }
 
 TEST(ArenaDeathTest, ScopesThatEndInTheWrongOrderAreNamed) {
+  constexpr const char* kMessage = "scopes end in another order than newest first";
   Arena arena;
-  std::optional<ArenaScope> outer, inner;
+  std::optional<ArenaScope> outer, inner, third;
   outer.emplace(arena);
   inner.emplace(arena);
-  EXPECT_DEATH((outer.reset(), inner.reset()), "rewind to a mark that was rewound, or rewound past, before");
+  EXPECT_DEATH(outer.reset(), kMessage);
   inner.reset();
-  outer.reset();
+  third.emplace(arena);
+  EXPECT_DEATH(outer.reset(), kMessage);
+  third.reset();
+
+  // Nor may what a scope rewinds end the one around it.
+  bool misuse = false;
+  const auto end_outer = [&] {
+    if (misuse) outer.reset();
+  };
+  inner.emplace(arena);
+  arena.New<AtDestruction<decltype(end_outer)>>(end_outer);
+  EXPECT_DEATH((misuse = true, inner.reset()), kMessage);
 }
 
 // ---- What is retained ----
@@ -697,6 +717,7 @@ TEST(ArenaTest, ResourceServesPmrContainers) {
   void* wide = resource->allocate(3, 2048);
   EXPECT_TRUE(IsAligned(wide, 2048));
   resource->deallocate(wide, 3, 2048);
+  EXPECT_THROW(static_cast<void>(resource->allocate(3, 8192)), std::bad_alloc);
 }
 
 TEST(ArenaTest, VectorAndStringLiveInTheArena) {
