@@ -39,7 +39,7 @@ struct PoolShape {
   size_t smallest = 512;          // bytes of the first size; each later one is twice the one before
   uint32_t classes = 12;          // sizes: up to 1 MiB. What is larger comes from the heap and goes there
   uint32_t batch = 32;            // buffers that pass between a thread and the pool at a time, at most
-  size_t thread_bytes = 2 << 20;  // of one size that one thread keeps, at most; but two buffers in any case
+  size_t thread_bytes = 2 << 20;  // of one size that one thread keeps, at most, and max_bytes / 8; but two in any case
   uint32_t boxes_per_chunk = 64;  // how many batches' worth of memory is made at a time,
   uint32_t chunks = 1024;         // and how often
 };
@@ -170,13 +170,21 @@ using PooledBuffer = BasicPooledBuffer<>;
 // Contract  No two buffers share a byte. Bytes kept unused never exceed max_bytes; Trim gives all of them back, those
 //           that idle threads keep too. Buffers may come back on any thread, at thread exit and from destructors of
 //           thread_locals and statics. Destroying a pool while a buffer of it lives is a CHECK failure. After fork(2)
-//           the child goes on; what the other threads kept, at most max_bytes, is lost to it.
-// Progress  Get and a buffer's end: blocking, while a Trim empties this thread's cache. Without one wait-free from the
-//           thread's cache, lock-free from the batches, and else as the heap. Trim is blocking, Stats wait-free.
-// Cost      Get and end from the cache: no RMW, no fence on x86, 4 and 3 stores, on lines that no other thread writes.
-//           A batch of 32: 4 RMWs on either side. A pool is 40 KiB of address space, a thread's cache in it 7 KiB.
-// Not for   Signal handlers, memory that must be zero (but see scrub), alignment above 64.
-// Proof     buffer_pool_model fails if any [tag] below is weakened.
+//           the child goes on; what the other threads kept, at most max_bytes, is lost to it, and its Stats may go on
+//           counting what they were moving.
+//           Threads reserve room ahead, for one size at most an eighth of max_bytes; who runs out of buffers, or of
+//           room for another size, gives up what it does not use. A thread that falls silent does not: call Trim.
+// Progress  Get and a buffer's end: blocking, while a Trim empties caches, all of which it claims first. Without one
+//           wait-free from the thread's cache, lock-free from the batches, and else as the heap. Trim is blocking,
+//           Stats wait-free.
+// Cost      Get and end from the cache: 4 and 3 stores, on lines that no other thread writes; no RMW, and no fence
+// where
+//           the kernel has membarrier(2). A batch of 32: 4 RMWs on either side. A pool is 40 KiB of address space, a
+//           thread's cache in it 7 KiB, a batch's box 264 bytes: they stay until the pool ends, and no Stats count
+//           them.
+// Not for   Signal handlers, memory that must be zero (but see scrub), alignment above 64. A new_handler may Trim a
+//           pool, but neither get nor drop its buffers.
+// Proof     buffer_pool_model fails if any [tag] below is weakened, but for C7: see models/survivors.txt.
 // Example   PooledBuffer b = PooledBuffer::Medium(); b.append("..."); Buffer kept = std::move(b).Detach();
 // Source    J. Bonwick, J. Adams, "Magazines and Vmem", USENIX 2001.
 template <PoolShape kShape, class Heap, SyncPolicy Sync>
@@ -222,12 +230,15 @@ class BasicSharedPool {
 
  private:
   friend PooledBuffer;
+  friend struct buffer_pool_internal::TestAccess;
 
   template <class T>
   using Atomic = typename Sync::template Atomic<T>;
 
   static constexpr uint32_t kClasses = kShape.classes;
-  static_assert(std::has_single_bit(kShape.smallest) && kClasses > 0 && kShape.batch > 0);
+  static_assert(std::has_single_bit(kShape.smallest) && kClasses > 0 && kShape.batch > 0 && kShape.batch < 1 << 20);
+  static_assert(kShape.smallest <= static_cast<size_t>(PTRDIFF_MAX) >> kClasses, "sizes that cannot exist");
+  static_assert(kShape.boxes_per_chunk > 0 && kShape.chunks > 0);
   using Cache = buffer_pool_internal::ThreadCache<kClasses, 2 * kShape.batch, Sync>;
   using Table = buffer_pool_internal::BoxTable<kShape.batch, kShape.boxes_per_chunk, kShape.chunks, Sync>;
   using Shelf = buffer_pool_internal::ThreadShelf<2 * kShape.batch, Sync>;
@@ -239,9 +250,9 @@ class BasicSharedPool {
     return static_cast<uint32_t>(std::bit_width((bytes - 1) / kShape.smallest));
   }
   // Buffers that a thread keeps; half of them travel together.
-  static constexpr uint32_t MostKept(uint32_t size_class) noexcept {
-    return static_cast<uint32_t>(
-        std::clamp<size_t>(kShape.thread_bytes / SizeOf(size_class), 2, size_t{2} * kShape.batch));
+  uint32_t MostKept(uint32_t size_class) const noexcept {
+    const size_t bytes = std::min(kShape.thread_bytes, options_.max_bytes / 8);
+    return static_cast<uint32_t>(std::clamp<size_t>(bytes / SizeOf(size_class), 2, size_t{2} * kShape.batch));
   }
 
   // The end of a buffer.
@@ -280,14 +291,18 @@ class BasicSharedPool {
   Cache* EnterCache(uint32_t me) noexcept;
   Cache* AdoptCache(uint32_t me) noexcept;
   static void AtThreadExit(ThreadExitHook& hook);
+  void Abandon(Cache& cache) noexcept;
 
   [[nodiscard]] bool Reserve(size_t bytes) noexcept;
+  [[nodiscard]] bool ReserveAtOthersCost(Cache& cache, uint32_t size_class, size_t bytes) noexcept;
+  void Retract(Shelf& shelf, uint32_t size_class) noexcept;
   void Unreserve(size_t bytes) noexcept { reserved_.fetch_sub(bytes, std::memory_order::relaxed); }
   void* TakeBatch(Shelf& shelf, uint32_t size_class) noexcept;
-  [[nodiscard]] bool MakeRoom(Shelf& shelf, uint32_t size_class) noexcept;
+  [[nodiscard]] bool MakeRoom(Cache& cache, uint32_t size_class) noexcept;
   void Shelve(uint32_t box, uint32_t count, uint32_t size_class) noexcept;
   [[nodiscard]] bool Empty(Cache& cache) noexcept;
   [[nodiscard]] bool EmptyCaches() noexcept;
+  size_t FreeBatch(uint32_t size_class) noexcept;
   size_t FreeBatches() noexcept;
 
   // Each entry is read and written by the thread that has the index.

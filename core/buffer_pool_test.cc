@@ -35,9 +35,10 @@ struct CountingHeap {
 
   static void* Allocate(size_t n) {
     if (fails) throw std::bad_alloc();
+    void* block = PoolHeap::Allocate(n);
     blocks += 1;
     bytes += static_cast<int64_t>(n);
-    return PoolHeap::Allocate(n);
+    return block;
   }
   static void Free(void* block, size_t n) noexcept {
     blocks -= 1;
@@ -327,6 +328,89 @@ TEST_F(BufferPoolTest, LimitIsAvailableAgainAfterTrim) {
   }
 }
 
+// ---- Who may keep what, when the pool is full ----
+
+TEST_F(BufferPoolTest, FullPoolMakesRoomForAnotherSize) {
+  for (bool in_use : {false, true}) {
+    for (size_t threads : {0, 1}) {
+      constexpr size_t kMost = 1 << 20;
+      Pool pool(PoolOptions{.max_bytes = kMost});
+      std::vector<Pooled> large;
+      const auto fill = [&] {
+        for (int i = 0; i < 64; ++i) large.push_back(pool.Get(16 << 10));
+        large.clear();
+        if (!in_use) return;
+        for (int i = 0; i < 64; ++i) large.push_back(pool.Get(16 << 10));
+      };
+      if (threads == 0) fill();
+      if (threads == 1) std::thread(fill).join();
+      EXPECT_EQ(pool.Stats().bytes_held, in_use ? 0 : kMost);
+      const uint64_t before = pool.Stats().misses;
+      for (int i = 0; i < 1000; ++i) static_cast<void>(pool.Get(512));
+      EXPECT_LE(pool.Stats().misses - before, 1u);
+      for (int i = 0; i < 1000; ++i) static_cast<void>(pool.Get(128 << 10));
+      EXPECT_LE(pool.Stats().misses - before, 2u);
+      EXPECT_LE(pool.Stats().bytes_held, kMost);
+    }
+  }
+}
+
+TEST_F(BufferPoolTest, WhatIsTooLargeForThePoolDrivesNothingOut) {
+  Pool pool(PoolOptions{.max_bytes = 8 << 10});
+  for (size_t bytes : {512, 1024, 2048}) static_cast<void>(pool.Get(bytes));
+  static_cast<void>(pool.Get(16 << 10));
+  EXPECT_EQ(pool.Stats().bytes_held, 512u + 1024u + 2048u);
+}
+
+// Rounds of get here and drop there.
+template <class Get>
+void HandOver(size_t rounds, const Get& get) {
+  std::vector<Pooled> in_transit;
+  std::binary_semaphore full{0}, empty{1};
+  std::thread consumer([&] {
+    for (size_t i = 0; i < rounds; ++i) {
+      full.acquire();
+      in_transit.clear();
+      empty.release();
+    }
+  });
+  for (size_t i = 0; i < rounds; ++i) {
+    empty.acquire();
+    get(in_transit);
+    full.release();
+  }
+  consumer.join();
+}
+
+TEST_F(BufferPoolTest, RoomThatOneThreadFilledGoesToTheOneThatDropsWhatItGets) {
+  Pool pool(PoolOptions{.max_bytes = 2 << 20});
+  std::vector<Pooled> buffers;
+  for (int i = 0; i < 64; ++i) buffers.push_back(pool.Get(32 << 10));
+  buffers.clear();
+  HandOver(1000, [&](std::vector<Pooled>& in_transit) {
+    for (int i = 0; i < 16; ++i) in_transit.push_back(pool.Get(32 << 10));
+  });
+  EXPECT_LE(pool.Stats().misses, 64u + 16u);
+}
+
+TEST_F(BufferPoolTest, RoomThatOneThreadReservedInAllSizesGoesToTheOneThatDropsWhatItGets) {
+  constexpr size_t kMost = 1 << 20;
+  Pool pool(PoolOptions{.max_bytes = kMost});
+  // Of each of seven sizes, an eighth of the limit.
+  const auto get = [&](std::vector<Pooled>& buffers, size_t part) {
+    for (size_t bytes = 2 << 10; bytes <= 128 << 10; bytes *= 2) {
+      for (size_t n = std::max<size_t>(part / bytes, 1); n > 0; --n) buffers.push_back(pool.Get(bytes));
+    }
+  };
+  std::vector<Pooled> buffers;
+  get(buffers, kMost / 8);
+  buffers.clear();
+  EXPECT_EQ(pool.Stats().bytes_held, kMost / 8 * 7) << "all of it in the cache of this thread";
+  const uint64_t before = pool.Stats().misses;
+  HandOver(1000, [&](std::vector<Pooled>& in_transit) { get(in_transit, kMost / 16); });
+  EXPECT_LE(pool.Stats().misses - before, 1000 * 64 / 4) << "the other thread keeps nearly all of it";
+}
+
 // ---- Detach ----
 
 TEST_F(BufferPoolTest, DetachedBytesStayWhereTheyAreAndThePoolIsTold) {
@@ -569,7 +653,11 @@ TEST_F(BufferPoolTest, ChildOfAForkIsNotHeldUpByOthersInTheMiddleOfAnything) {
       for (int j = 0; j < 100; ++j) buffers.push_back(pool.Get(512));
       buffers.clear();
       pool.Trim();
-      _exit(pool.Stats().bytes_held <= PoolOptions().max_bytes ? 0 : 1);
+      const PoolStats trimmed = pool.Stats();
+      static_cast<void>(pool.Get(512));
+      static_cast<void>(pool.Get(512));
+      // Each of the other threads may have been moving a batch.
+      _exit(trimmed.bytes_held <= 2 * 32 * 1024 && pool.Stats().hits > trimmed.hits ? 0 : 1);
     }
     int status = -1;
     ASSERT_EQ(waitpid(child, &status, 0), child);
@@ -577,6 +665,78 @@ TEST_F(BufferPoolTest, ChildOfAForkIsNotHeldUpByOthersInTheMiddleOfAnything) {
   }
   stop = true;
   for (std::thread& thread : threads) thread.join();
+}
+
+// Stops a thread that wants to be stopped in its heavy fence: a Trim has then claimed all caches, and emptied none.
+struct StoppingSync : StdSync {
+  static inline thread_local bool stops = false;
+  static inline std::binary_semaphore stopped{0}, go_on{0};
+  static void HeavyFence() {
+    if (stops) {
+      stopped.release();
+      go_on.acquire();
+    }
+    StdSync::HeavyFence();
+  }
+};
+
+TEST_F(BufferPoolTest, ChildOfAForkDuringAnothersTrimLosesItsCacheButNoRoom) {
+  constexpr size_t kMost = 64 << 10, kCount = kMost / 4096;
+  BasicSharedPool<PoolShape{}, CountingHeap, StoppingSync> pool(PoolOptions{.max_bytes = kMost});
+  const auto fill = [&] {
+    std::vector<BasicPooledBuffer<PoolShape{}, CountingHeap, StoppingSync>> buffers;
+    for (size_t i = 0; i < kCount; ++i) buffers.push_back(pool.Get(4096));
+  };
+  std::thread(fill).join();  // leaves a cache of nobody's, which is claimed too
+  std::binary_semaphore filled{0}, done{0};
+  std::thread other([&] {
+    fill();
+    filled.release();
+    done.acquire();
+  });
+  filled.acquire();
+  static_cast<void>(pool.Get(512));
+  std::thread trimmer([&] {
+    StoppingSync::stops = true;
+    static_cast<void>(pool.Trim());
+  });
+  StoppingSync::stopped.acquire();
+  EXPECT_EQ(RunChild([&] {
+              alarm(60);
+              static_cast<void>(pool.Trim());
+              if (pool.Stats().bytes_held != 0) return false;
+              fill();
+              if (pool.Stats().bytes_held != kMost) return false;
+              const PoolStats before = pool.Stats();
+              fill();
+              if (pool.Stats().hits != before.hits + kCount) return false;
+              static_cast<void>(pool.Trim());
+              return pool.Stats().bytes_held == 0;
+            }),
+            0);
+  StoppingSync::go_on.release();
+  trimmer.join();
+  done.release();
+  other.join();
+  EXPECT_EQ(pool.Stats().bytes_in_use, 0u);
+}
+
+TEST_F(BufferPoolTest, ChildOfAForkMayEndAPoolOfWhichAVanishedThreadHasABuffer) {
+  auto pool = std::make_unique<Pool>();
+  std::binary_semaphore has{0}, done{0};
+  std::thread other([&] {
+    const Pooled unpooled = pool->Get(2 << 20);  // for which a thread needs no cache
+    has.release();
+    done.acquire();
+  });
+  has.acquire();
+  EXPECT_EQ(RunChild([&] {
+              pool.reset();
+              return true;
+            }),
+            0);
+  done.release();
+  other.join();
 }
 
 // ---- Failure ----
@@ -625,6 +785,34 @@ TEST_F(BufferPoolTest, ReturnNeedsNoMemory) {
     EXPECT_GT(pool.Trim(), 0u);
     EXPECT_EQ(HeapBytes(), 0u);
   }
+}
+
+TEST_F(BufferPoolTest, NewHandlerMayTrimThePoolThatAsksForMemory) {
+  if (!bench::HeapFailure::Works()) GTEST_SKIP() << "the sanitizer's runtime insists on its own operator new";
+  static Pool* asking;
+  static int calls;
+  Pool pool;
+  asking = &pool;
+  calls = 0;
+  const std::new_handler before = std::set_new_handler([] {
+    ++calls;
+    if (asking->Trim() == 0) throw std::bad_alloc();
+  });
+  std::vector<Pooled> buffers;
+  for (int i = 0; i < 300; ++i) buffers.push_back(pool.Get(512));
+  {
+    const bench::HeapFailure fail;
+    while (buffers.size() > 100) buffers.pop_back();  // asks for a box, from inside the cache
+    EXPECT_GT(std::exchange(calls, 0), 0);
+    EXPECT_EQ(pool.Trim(), 0u);  // asks for one, with the cache claimed
+    EXPECT_GT(std::exchange(calls, 0), 0);
+    EXPECT_THROW(static_cast<void>(pool.Get(2 << 20)), std::bad_alloc) << "there is nothing to trim but what is cached";
+    EXPECT_GT(std::exchange(calls, 0), 0);
+  }
+  std::set_new_handler(before);
+  buffers.clear();
+  EXPECT_EQ(pool.Stats().bytes_held, HeapBytes());
+  EXPECT_GT(pool.Trim(), 0u);
 }
 
 // ---- What an operation costs ----

@@ -69,6 +69,7 @@ using Detached = hotpath::BasicBuffer<FragileHeap>;
 struct Slot {
   Pooled buffer;
   std::string bytes;  // what it holds
+  uint32_t by = 0;    // the thread that got it
 };
 
 class Machine {
@@ -88,7 +89,9 @@ class Machine {
           ++gets_;
           HOTPATH_CHECK(got.capacity() >= asked && got.size() == 0, "less than was asked for");
           ExpectClean(got);
+          CountReturn(slot);
           slot.buffer = std::move(got);
+          slot.by = PlayedSync::running;
           slot.bytes.clear();
           break;
         }
@@ -111,8 +114,12 @@ class Machine {
           HOTPATH_CHECK(slot.buffer.capacity() >= arg * size_t{3});
           break;
         case 6:
+          if (&slot != &other) {
+            CountReturn(slot);
+            slot.bytes = std::exchange(other.bytes, "");
+            slot.by = other.by;
+          }
           slot.buffer = std::move(other.buffer);
-          if (&slot != &other) slot.bytes = std::exchange(other.bytes, "");
           break;
         case 7: {
           detached_ += slot.buffer.data() != nullptr;
@@ -138,6 +145,7 @@ class Machine {
           slot.bytes.clear();
           break;
         default:
+          CountReturn(slot);
           slot.buffer = Pooled();
           slot.bytes.clear();
       }
@@ -155,6 +163,10 @@ class Machine {
     const void* bytes = buffer.data();
     return buffer.size() == 0 ? "" : std::string(static_cast<const char*>(bytes), buffer.size());
   }
+  // Before the end of its buffer.
+  void CountReturn(const Slot& slot) {
+    foreign_returns_ += slot.buffer.data() != nullptr && slot.by != PlayedSync::running;
+  }
   void ExpectClean(const Pooled& buffer) const {
     if (!options_.scrub) return;
     const auto is_zero = [](std::byte b) { return b == std::byte{0}; };
@@ -165,11 +177,15 @@ class Machine {
   void Grows(Slot& slot, size_t to, const F& f) {
     if (slot.buffer.data() == nullptr) {
       slot.buffer = pool_.Get(0);
+      slot.by = PlayedSync::running;
       ++gets_;
     }
     const bool moves = to > slot.buffer.capacity();
     f();
-    gets_ += moves;
+    if (!moves) return;
+    ++gets_;
+    foreign_returns_ += slot.by != PlayedSync::running;
+    slot.by = PlayedSync::running;
   }
   void Append(Slot& slot, const std::string& more) {
     Grows(slot, slot.bytes.size() + more.size(), [&] { slot.buffer.append(more); });
@@ -183,12 +199,13 @@ class Machine {
     HOTPATH_CHECK(stats.bytes_held <= options_.max_bytes, "more is kept than may be");
     HOTPATH_CHECK(FragileHeap::bytes == stats.bytes_in_use + stats.bytes_held, "bytes were lost");
     HOTPATH_CHECK(stats.detached == detached_ && stats.hits + stats.misses == gets_, "miscounted");
+    HOTPATH_CHECK(stats.cross_thread_returns == foreign_returns_, "returns by other threads are miscounted");
   }
 
   const PoolOptions options_;
   Pool pool_;
   std::array<Slot, 16> slots_;
-  uint64_t gets_ = 0, detached_ = 0;
+  uint64_t gets_ = 0, detached_ = 0, foreign_returns_ = 0;
 };
 
 }  // namespace

@@ -108,12 +108,15 @@ struct Heap {
   static void Free(void* block, size_t) noexcept { RelacySync::Delete(static_cast<Block*>(block)); }
 };
 constexpr size_t kBytes = 16;
-// One size; a thread keeps two, the hot one and another, and gives one at a time.
-template <uint32_t kBatch>
-using PoolOf = BasicSharedPool<
-    PoolShape{
-        .smallest = kBytes, .classes = 1, .batch = kBatch, .thread_bytes = 1 << 20, .boxes_per_chunk = 2, .chunks = 4},
-    Heap, RelacySync>;
+// One size; a thread keeps twice the batch, the hot one included, and gives a batch at a time.
+template <uint32_t kBatch, uint32_t kChunks = 4>
+using PoolOf = BasicSharedPool<PoolShape{.smallest = kBytes,
+                                         .classes = 1,
+                                         .batch = kBatch,
+                                         .thread_bytes = 1 << 20,
+                                         .boxes_per_chunk = kChunks == 1 ? 1 : 2,
+                                         .chunks = kChunks},
+                               Heap, RelacySync>;
 using Pool = PoolOf<1>;
 
 // A buffer that knows its holder: what two have at once races.
@@ -160,6 +163,22 @@ struct HandOver : Model<HandOver<kBatch, kCount>, 2> {
   void finish() { ExpectAtRest(pool, 2 * kCount * kBytes); }
 };
 using HandOverOfSingles = HandOver<1, 3>;
+using HandOverOfPairs = HandOver<2, 5>;
+
+// There is one box: what it has no room for stays with a thread, its end included, or goes to the heap.
+struct OneBox : Model<OneBox, 2> {
+  PoolOf<1, 1> pool;
+
+  void thread(unsigned id) {
+    HoldAtOnce(pool, id, 3);
+    HoldAtOnce(pool, id, 1);
+  }
+  void finish() {
+    ExpectAtRest(pool, 6 * kBytes);
+    static_cast<void>(pool.Trim());
+    ExpectAtRest(pool, 0);
+  }
+};
 
 // A buffer that one thread got and another drops.
 struct DropElsewhere : Model<DropElsewhere, 2> {
@@ -246,6 +265,20 @@ struct TrimAgainstExit : Model<TrimAgainstExit, 2> {
   }
 };
 
+// A thread ends, another may get its cache, and a third trims it for whoever has it.
+struct TrimAgainstAdoption : Model<TrimAgainstAdoption, 3> {
+  Pool pool;
+
+  void thread(unsigned id) {
+    if (id == 2) return static_cast<void>(pool.Trim());
+    HoldAtOnce(pool, id, 1);
+  }
+  void finish() {
+    static_cast<void>(pool.Trim());
+    ExpectAtRest(pool, 0);
+  }
+};
+
 // Who counts meanwhile sees caches that are whole. The numbers are sums of what was true one after another: a buffer
 // that moves may be counted where it was and where it is, once more for each move.
 struct StatsAgainstGet : Model<StatsAgainstGet, 2> {
@@ -290,9 +323,10 @@ int main(int argc, char** argv) {
   return Main(
       argc, argv,
       {HOTPATH_MODEL(NodeComesBackDuringAPop), HOTPATH_MODEL(ThreePopAndPush), HOTPATH_MODEL(BoxesAreMadeOneByOne),
-       HOTPATH_MODEL(BoxesAreMadeTwoByTwo), HOTPATH_MODEL(HandOverOfSingles), HOTPATH_MODEL(DropElsewhere),
-       HOTPATH_MODEL(ExitAgainstGet), HOTPATH_MODEL(TrimAgainstOwner), HOTPATH_MODEL(TrimmersAgainstOwner),
-       HOTPATH_MODEL(TrimByAnotherUser), HOTPATH_MODEL(TrimAgainstExit), HOTPATH_MODEL(StatsAgainstGet),
+       HOTPATH_MODEL(BoxesAreMadeTwoByTwo), HOTPATH_MODEL(HandOverOfSingles), HOTPATH_MODEL(HandOverOfPairs),
+       HOTPATH_MODEL(OneBox), HOTPATH_MODEL(DropElsewhere), HOTPATH_MODEL(ExitAgainstGet),
+       HOTPATH_MODEL(TrimAgainstOwner), HOTPATH_MODEL(TrimmersAgainstOwner), HOTPATH_MODEL(TrimByAnotherUser),
+       HOTPATH_MODEL(TrimAgainstExit), HOTPATH_MODEL(TrimAgainstAdoption), HOTPATH_MODEL(StatsAgainstGet),
        HOTPATH_MODEL(LimitIsKept), HOTPATH_MODEL(PoolEndsWithAThread)},
       {"core/detail/buffer_pool_slow_inl.h"});
 }

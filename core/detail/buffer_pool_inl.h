@@ -19,6 +19,8 @@
 
 namespace hotpath::buffer_pool_internal {
 
+struct TestAccess;  // defined by tests
+
 // A stack of numbered nodes, 0 being none (R. K. Treiber, "Systems Programming: Coping with Parallelism", 1986). The
 // nodes outlive the stack: a pop may look at one that another thread has taken meanwhile. It then fails, because every
 // pop changes the tag: so that the same head, tag included, means that nobody took the node (the ABA problem). The tag
@@ -228,18 +230,26 @@ struct alignas(std::max(Sync::kLineSize, alignof(void*))) ThreadCache : ThreadEx
   }
   void Unclaim() noexcept { claim.store(0, std::memory_order::release); }  // [C4] pairs C3 C7
 
+  // The thread is inside, or has claimed it.
+  [[nodiscard]] bool IsUsedBy(uint32_t me) const noexcept {
+    const bool owns = owner.load(std::memory_order::relaxed) == me + 1;
+    return IsClaimedBy(me) || (owns && inside.load(std::memory_order::relaxed) != 0);
+  }
+
   [[nodiscard]] bool OwnerVanished() const noexcept {
     const uint32_t thread = owner.load(std::memory_order::relaxed);
-    return thread != 0 && Sync::Vanished(thread - 1);
+    return thread == kLost || (thread != 0 && Sync::Vanished(thread - 1));
   }
 
   static void Bump(Atomic<uint64_t>& counter) noexcept {  // by the owner
     counter.store(counter.load(std::memory_order::relaxed) + 1, std::memory_order::relaxed);
   }
 
+  static constexpr uint32_t kLost = UINT32_MAX;
+
   void* const pool;
   ThreadCache* next = nullptr;  // in the pool's list, from which nothing is removed
-  Atomic<uint32_t> owner{0};    // thread index plus one; 0: nobody's
+  Atomic<uint32_t> owner{0};    // thread index plus one; 0: nobody's; kLost: abandoned in the child of a fork
   Atomic<uint32_t> inside{0};   // the owner is
   Atomic<uint32_t> claim{0};    // thread index plus one of who wants the owner to stay out
   Atomic<uint64_t> gets{0};     // counters of all owners so far

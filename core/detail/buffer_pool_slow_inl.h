@@ -61,6 +61,41 @@ bool BasicSharedPool<kShape, Heap, Sync>::Reserve(size_t bytes) noexcept {
   return true;
 }
 
+// Reserves for a shelf. If the pool is full, other sizes make room, the largest first: what this thread reserved for
+// them and does not use, then their batches, then what this thread has of them.
+template <PoolShape kShape, class Heap, SyncPolicy Sync>
+bool BasicSharedPool<kShape, Heap, Sync>::ReserveAtOthersCost(Cache& cache, uint32_t size_class,
+                                                              size_t bytes) noexcept {
+  if (Reserve(bytes)) return true;
+  if (bytes > options_.max_bytes) return false;
+  for (uint32_t other = kClasses; other-- > 0;) {
+    if (other != size_class) Retract(cache.shelves[other], other);
+  }
+  for (uint32_t other = kClasses; other-- > 0;) {
+    if (other == size_class) continue;
+    do {
+      if (Reserve(bytes)) return true;
+    } while (FreeBatch(other) != 0);
+    while (void* block = cache.shelves[other].Pop()) {
+      Free(block, SizeOf(other));
+      Retract(cache.shelves[other], other);
+      if (Reserve(bytes)) return true;
+    }
+  }
+  return Reserve(bytes);
+}
+
+// Gives up what a shelf reserved and does not use, by whoever is inside the cache or has claimed it. Here as elsewhere
+// the limit goes down first: so that a fork in between cannot make the sum of reservations too small.
+template <PoolShape kShape, class Heap, SyncPolicy Sync>
+void BasicSharedPool<kShape, Heap, Sync>::Retract(Shelf& shelf, uint32_t size_class) noexcept {
+  const uint32_t uses = shelf.Held() == 0 ? 0 : shelf.count.load(std::memory_order::relaxed) + 1;
+  const uint32_t limit = shelf.limit.Read();
+  if (limit == uses) return;
+  shelf.limit.Write(uses);
+  Unreserve((limit - uses) * SizeOf(size_class));
+}
+
 // ---- Get and Put ----
 
 template <PoolShape kShape, class Heap, SyncPolicy Sync>
@@ -91,7 +126,7 @@ void BasicSharedPool<kShape, Heap, Sync>::PutSlowly(void* block, size_t capacity
   Cache* cache = size_class < kClasses ? EnterCache(me) : nullptr;
   if (cache != nullptr) {
     Shelf& shelf = cache->shelves[size_class];
-    kept = shelf.Push(block) || (MakeRoom(shelf, size_class) && shelf.Push(block));
+    kept = shelf.Push(block) || (MakeRoom(*cache, size_class) && shelf.Push(block));
     if (me != origin) Cache::Bump(cache->foreign_returns);
     cache->Leave();
   } else if (me != origin) {
@@ -100,38 +135,46 @@ void BasicSharedPool<kShape, Heap, Sync>::PutSlowly(void* block, size_t capacity
   if (!kept) Free(block, capacity);
 }
 
-// A batch of other threads' blocks, for a shelf that has none: one is returned. Its reservation comes with it.
+// A batch of other threads' blocks, for a shelf that has none: one is returned, or null. The reservation comes with
+// them. A shelf that ran out has reserved more than it needs, and gives half of it back: a thread that only gets must
+// not keep one that only drops from keeping anything.
 template <PoolShape kShape, class Heap, SyncPolicy Sync>
 void* BasicSharedPool<kShape, Heap, Sync>::TakeBatch(Shelf& shelf, uint32_t size_class) noexcept {
-  const uint32_t number = batches_[size_class].Pop(boxes_.Next());
-  if (number == 0) return nullptr;
-  Box& box = boxes_.At(number);
-  const uint32_t count = box.count.Read();
-  for (uint32_t i = 0; i + 1 < count; ++i) shelf.blocks[i].Write(box.blocks[i].Read());
-  void* block = box.blocks[count - 1].Read();
-  boxes_.Return(number);
-  shelf.count.store(count - 1, std::memory_order::relaxed);
   const uint32_t limit = shelf.limit.Read();
-  const uint32_t raised = std::max(limit, count);
-  shelf.limit.Write(raised);
-  batched_.fetch_sub(count * SizeOf(size_class), std::memory_order::relaxed);
-  if (raised - limit != count) Unreserve((count - (raised - limit)) * SizeOf(size_class));
+  uint32_t count = 0;
+  void* block = nullptr;
+  if (const uint32_t number = batches_[size_class].Pop(boxes_.Next()); number != 0) {
+    Box& box = boxes_.At(number);
+    count = box.count.Read();
+    for (uint32_t i = 0; i + 1 < count; ++i) shelf.blocks[i].Write(box.blocks[i].Read());
+    block = box.blocks[count - 1].Read();
+    boxes_.Return(number);
+    shelf.count.store(count - 1, std::memory_order::relaxed);
+    batched_.fetch_sub(count * SizeOf(size_class), std::memory_order::relaxed);
+  }
+  const uint32_t needs = std::max(limit / 2, count);
+  shelf.limit.Write(needs);
+  if (limit + count != needs) Unreserve((limit + count - needs) * SizeOf(size_class));
   return block;
 }
 
 // Room on a full shelf: a larger reservation, and when that is at its end, a batch for other threads. False if the pool
 // may not keep more, or there is no memory.
 template <PoolShape kShape, class Heap, SyncPolicy Sync>
-bool BasicSharedPool<kShape, Heap, Sync>::MakeRoom(Shelf& shelf, uint32_t size_class) noexcept {
+bool BasicSharedPool<kShape, Heap, Sync>::MakeRoom(Cache& cache, uint32_t size_class) noexcept {
+  Shelf& shelf = cache.shelves[size_class];
   const uint32_t limit = shelf.limit.Read();
   if (const uint32_t most = MostKept(size_class); limit < most) {
-    const uint32_t more = limit == 0 ? 1 : std::min(limit, most - limit);
-    if (!Reserve(more * SizeOf(size_class))) return false;
+    uint32_t more = limit == 0 ? 1 : std::min(limit, most - limit);
+    if (!Reserve(more * SizeOf(size_class))) {
+      more = 1;
+      if (!ReserveAtOthersCost(cache, size_class, SizeOf(size_class))) return false;
+    }
     shelf.limit.Write(limit + more);
     return true;
   }
   const uint32_t count = std::min(limit / 2, shelf.count.load(std::memory_order::relaxed));
-  if (!Reserve(count * SizeOf(size_class))) return false;
+  if (!ReserveAtOthersCost(cache, size_class, count * SizeOf(size_class))) return false;
   const uint32_t number = boxes_.Take();
   if (number == 0) {
     Unreserve(count * SizeOf(size_class));
@@ -158,9 +201,9 @@ auto BasicSharedPool<kShape, Heap, Sync>::EnterCache(uint32_t me) noexcept -> Ca
     if (cache == nullptr) cache = AdoptCache(me);
     if (cache == nullptr || cache->Enter()) return cache;
     if (cache->WaitUntilFree()) continue;
-    // This is the child of a fork, and what claimed the cache is not in it. The cache may be half empty: leave it.
     Sync::CancelAtThreadExit(*cache);
     caches_[me].Write(nullptr);
+    Abandon(*cache);
   }
 }
 
@@ -192,6 +235,14 @@ auto BasicSharedPool<kShape, Heap, Sync>::AdoptCache(uint32_t me) noexcept -> Ca
   return cache;
 }
 
+// In the child of a fork: leaves a cache to a thread that is not in it, and may have stopped in the middle of it.
+// Nobody knows what it holds, but what was reserved for that is free again.
+template <PoolShape kShape, class Heap, SyncPolicy Sync>
+void BasicSharedPool<kShape, Heap, Sync>::Abandon(Cache& cache) noexcept {
+  if (cache.owner.exchange(Cache::kLost, std::memory_order::relaxed) == Cache::kLost) return;
+  for (uint32_t i = 0; i < kClasses; ++i) Unreserve(cache.shelves[i].limit.Read() * SizeOf(i));
+}
+
 // The ending thread's blocks become everybody's, its cache the next new thread's.
 template <PoolShape kShape, class Heap, SyncPolicy Sync>
 void BasicSharedPool<kShape, Heap, Sync>::AtThreadExit(ThreadExitHook& hook) {
@@ -199,7 +250,7 @@ void BasicSharedPool<kShape, Heap, Sync>::AtThreadExit(ThreadExitHook& hook) {
   auto* pool = static_cast<BasicSharedPool*>(cache.pool);
   pool->caches_[Sync::ThreadIndex()].Write(nullptr);
   while (!cache.Enter()) {
-    if (!cache.WaitUntilFree()) return;
+    if (!cache.WaitUntilFree()) return pool->Abandon(cache);
   }
   static_cast<void>(pool->Empty(cache));  // the rest is for the next owner
   cache.Leave();
@@ -213,7 +264,6 @@ bool BasicSharedPool<kShape, Heap, Sync>::Empty(Cache& cache) noexcept {
   bool emptied = true;
   for (uint32_t size_class = 0; size_class < kClasses; ++size_class) {
     Shelf& shelf = cache.shelves[size_class];
-    uint32_t limit = shelf.limit.Read();
     while (shelf.Held() != 0) {
       const uint32_t number = boxes_.Take();
       if (number == 0) break;
@@ -225,35 +275,39 @@ bool BasicSharedPool<kShape, Heap, Sync>::Empty(Cache& cache) noexcept {
         box.blocks[count++].Write(shelf.Pop());
         box.count.Write(count);
       }
-      limit -= count;
+      shelf.limit.Write(shelf.limit.Read() - count);  // the reservation goes with them
       Shelve(number, count, size_class);
     }
-    const uint32_t keeps = shelf.Held() == 0 ? 0 : shelf.count.load(std::memory_order::relaxed) + 1;
-    if (limit != keeps) Unreserve((limit - keeps) * SizeOf(size_class));
-    shelf.limit.Write(keeps);
-    emptied &= keeps == 0;
+    Retract(shelf, size_class);
+    emptied &= shelf.Held() == 0;
   }
   return emptied;
 }
 
 // ---- Trim, Stats, the end ----
 
+// One batch: how many bytes it was, 0 if there is none.
+template <PoolShape kShape, class Heap, SyncPolicy Sync>
+size_t BasicSharedPool<kShape, Heap, Sync>::FreeBatch(uint32_t size_class) noexcept {
+  const uint32_t number = batches_[size_class].Pop(boxes_.Next());
+  if (number == 0) return 0;
+  Box& box = boxes_.At(number);
+  const uint32_t count = box.count.Read();
+  std::array<void*, kShape.batch> blocks;
+  for (uint32_t i = 0; i < count; ++i) blocks[i] = box.blocks[i].Read();
+  boxes_.Return(number);
+  for (uint32_t i = 0; i < count; ++i) Free(blocks[i], SizeOf(size_class));
+  const size_t bytes = count * SizeOf(size_class);
+  batched_.fetch_sub(bytes, std::memory_order::relaxed);
+  Unreserve(bytes);
+  return bytes;
+}
+
 template <PoolShape kShape, class Heap, SyncPolicy Sync>
 size_t BasicSharedPool<kShape, Heap, Sync>::FreeBatches() noexcept {
   size_t freed = 0;
   for (uint32_t size_class = 0; size_class < kClasses; ++size_class) {
-    while (const uint32_t number = batches_[size_class].Pop(boxes_.Next())) {
-      Box& box = boxes_.At(number);
-      const uint32_t count = box.count.Read();
-      std::array<void*, kShape.batch> blocks;
-      for (uint32_t i = 0; i < count; ++i) blocks[i] = box.blocks[i].Read();
-      boxes_.Return(number);
-      for (uint32_t i = 0; i < count; ++i) Free(blocks[i], SizeOf(size_class));
-      const size_t bytes = count * SizeOf(size_class);
-      batched_.fetch_sub(bytes, std::memory_order::relaxed);
-      Unreserve(bytes);
-      freed += bytes;
-    }
+    while (const size_t bytes = FreeBatch(size_class)) freed += bytes;
   }
   return freed;
 }
@@ -277,7 +331,10 @@ bool BasicSharedPool<kShape, Heap, Sync>::EmptyCaches() noexcept {
   const uint32_t me = Sync::ThreadIndex();
   Cache* const first = all_.load(std::memory_order::acquire);  // [A5] pairs A1
   for (Cache* cache = first; cache != nullptr; cache = cache->next) {
-    if (!cache->OwnerVanished()) static_cast<void>(cache->Claim(me));  // no: what a vanished thread has is lost
+    if (cache->IsUsedBy(me)) return true;  // the heap, asked for a box, asks for a Trim: the batches are all there is
+  }
+  for (Cache* cache = first; cache != nullptr; cache = cache->next) {
+    if (cache->OwnerVanished() || !cache->Claim(me)) Abandon(*cache);
   }
   Cache::FenceClaims();
   for (Cache* cache = first; cache != nullptr; cache = cache->next) {
@@ -311,19 +368,17 @@ PoolStats BasicSharedPool<kShape, Heap, Sync>::Stats() const noexcept {
 
 template <PoolShape kShape, class Heap, SyncPolicy Sync>
 BasicSharedPool<kShape, Heap, Sync>::~BasicSharedPool() {
-  bool whole = true;
   Cache* const first = all_.load(std::memory_order::relaxed);
   for (Cache* cache = first; cache != nullptr; cache = cache->next) {
     Sync::CancelAtThreadExit(*cache);
-    if (cache->OwnerVanished() || cache->claim.load(std::memory_order::relaxed) != 0) {
-      whole = false;  // the child of a fork: nobody knows what is in it
-      continue;
-    }
+    if (cache->OwnerVanished() || cache->claim.load(std::memory_order::relaxed) != 0) continue;  // see Abandon
     for (uint32_t i = 0; i < kClasses; ++i) {
       while (void* block = cache->shelves[i].Pop()) Free(block, SizeOf(i));
     }
   }
   FreeBatches();
+  bool whole = true;  // not in the child of a fork: what the other threads had is nowhere
+  for (uint32_t thread = 0; thread < Sync::kMaxThreads; ++thread) whole &= !Sync::Vanished(thread);
   HOTPATH_CHECK(!whole || bytes_.load(std::memory_order::relaxed) == 0,
                 "a pool is destroyed while a buffer of it lives");
   for (Cache* cache = first; cache != nullptr;) Sync::Delete(std::exchange(cache, cache->next));
