@@ -1,67 +1,54 @@
-// What the allocator toggle is worth: the allocator that answers malloc in this program (the label) beside glibc's own,
-// in the same run. With --config=system both rows are glibc; build it with tcmalloc, jemalloc and mimalloc for the
-// rest.
-
-#include <dlfcn.h>
+// What the allocator toggle is worth: what --config=tcmalloc, jemalloc and mimalloc put in the place of glibc's malloc,
+// all loaded into this one process. "Ours" is the best guess without measuring, tcmalloc.
 
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "benchmark/benchmark.h"
+#include "bench/base/peer_allocator.h"
+#include "bench/base/rows.h"
 #include "hotpath/core/allocator.h"
 
-namespace hotpath {
+namespace hotpath::bench {
 namespace {
 
-// Both are called through pointers read at run time, so that the compiler treats them alike and removes neither.
-struct Heap {
-  void* (*malloc)(size_t);
-  void (*free)(void*);
-};
-
-Heap LinkedHeap() { return {&std::malloc, &std::free}; }
-
-// glibc's, whatever stands in front of it.
-Heap GlibcHeap() {
-  void* libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
-  return {std::bit_cast<void* (*)(size_t)>(dlsym(libc, "malloc")), std::bit_cast<void (*)(void*)>(dlsym(libc, "free"))};
-}
-
-const Heap g_linked = LinkedHeap();
-const Heap g_glibc = GlibcHeap();
-
-uint32_t Next(uint32_t& state) {  // xorshift32 (Marsaglia, "Xorshift RNGs", 2003)
-  state ^= state << 13;
-  state ^= state >> 17;
-  state ^= state << 5;
-  return state;
-}
-
 // Each step frees one of 4096 live blocks at random and replaces it by one of 16 to 1024 bytes, small ones more often.
-void RunMixed(benchmark::State& state, const Heap& heap) {
-  std::array<void*, 4096> live{};
-  uint32_t random = 12345 + static_cast<uint32_t>(state.thread_index());
-  for (auto _ : state) {
-    const uint32_t r = Next(random);
-    void*& slot = live[r % live.size()];
-    heap.free(slot);
-    slot = heap.malloc((16 + r % 48) << (r >> 16) % 5);
-    *static_cast<uint32_t*>(slot) = r;
-  }
-  for (void* p : live) heap.free(p);
-  state.SetItemsProcessed(state.iterations());
+// Every thread has blocks of its own.
+auto Mixed(const PeerAllocator& heap) {
+  struct Blocks {
+    explicit Blocks(const PeerAllocator& h) : heap(h) {}
+    Blocks(const Blocks& other) : heap(other.heap) {}
+    ~Blocks() {
+      for (void* p : live) heap.free(p);
+    }
+    PeerAllocator heap;
+    std::array<void*, 4096> live{};
+  };
+  struct Step {
+    explicit Step(const PeerAllocator& h) : blocks(std::make_unique<Blocks>(h)) {}
+    Step(const Step& other) : blocks(std::make_unique<Blocks>(*other.blocks)) {}
+    Step(Step&&) = default;
+    void operator()(Worker& worker) {
+      const uint64_t r = worker.Random() >> 32;
+      void*& slot = blocks->live[r % blocks->live.size()];
+      blocks->heap.free(slot);
+      slot = blocks->heap.malloc((16 + r % 48) << (r >> 16) % 5);
+      *static_cast<uint64_t*>(slot) = r;
+    }
+    std::unique_ptr<Blocks> blocks;
+  };
+  return Step(heap);
 }
 
 template <class T>
 struct HeapAllocator {
   using value_type = T;
-  explicit HeapAllocator(const Heap* h) : heap(h) {}
+  explicit HeapAllocator(const PeerAllocator* h) : heap(h) {}
   template <class U>
   HeapAllocator(const HeapAllocator<U>& other) : heap(other.heap) {}
   T* allocate(size_t n) { return static_cast<T*>(heap->malloc(n * sizeof(T))); }
@@ -70,67 +57,68 @@ struct HeapAllocator {
   bool operator==(const HeapAllocator<U>& other) const {
     return heap == other.heap;
   }
-  const Heap* heap;
+  const PeerAllocator* heap;
 };
 
 // A request: 32 strings of 20 to 83 bytes, made from parts, collected in a vector, and dropped.
-void RunStrings(benchmark::State& state, const Heap& heap) {
+auto Strings(const PeerAllocator& peer) {
   using String = std::basic_string<char, std::char_traits<char>, HeapAllocator<char>>;
-  static constexpr char kText[] = "/usr/lib/x86_64-linux-gnu/some/quite/long/path/as/requests/have/them/now/and/then";
-  for (auto _ : state) {
-    std::vector<String, HeapAllocator<String>> strings{HeapAllocator<String>(&heap)};
+  return [heap = std::make_shared<const PeerAllocator>(peer)] {
+    static constexpr char kText[] = "/usr/lib/x86_64-linux-gnu/some/quite/long/path/as/requests/have/them/now/and/then";
+    std::vector<String, HeapAllocator<String>> strings{HeapAllocator<String>(heap.get())};
     for (size_t i = 0; i < 32; ++i) {
-      String s(kText, 16 + i, HeapAllocator<char>(&heap));
+      String s(kText, 16 + i, HeapAllocator<char>(heap.get()));
       s += '/';
       s.append(kText, 3 + i);
       strings.push_back(std::move(s));
     }
-    benchmark::DoNotOptimize(strings.data());
+    Keep(strings.data());
+  };
+}
+
+template <class Make>
+Row& AddContenders(Row& row, Make make) {
+  const auto add = [&](Role role, const std::string& name) {
+    if (const auto heap = PeerAllocator::Load(name)) {
+      row.Add(role, name, [heap = *heap, make] { return make(heap); });
+    } else {
+      row.NotInstalled(name);
+    }
+  };
+  add(Role::kNaive, "glibc");
+  add(Role::kOurs, "tcmalloc");
+  add(Role::kVariant, "jemalloc");
+  add(Role::kVariant, "mimalloc");
+  return row;
+}
+
+HOTPATH_BENCH_ROWS(rows) {
+  for (const int threads : {1, 2}) {
+    AddContenders(rows.Add({.id = "allocator/mixed/t" + std::to_string(threads),
+                            .optimisation = 12,
+                            .claim = threads == 1 ? "allocator" : "",
+                            .threads = threads,
+                            .note = "frees one of 4096 blocks at random and allocates another, of 16 to 1024 bytes"}),
+                  Mixed)
+        .AtLeast(2, "glibc");
+    AddContenders(rows.Add({.id = "allocator/request_strings/t" + std::to_string(threads),
+                            .optimisation = 12,
+                            .threads = threads,
+                            .note = "32 strings of 20 to 83 bytes in a vector"}),
+                  Strings)
+        .AtLeast(1.5, "glibc");
   }
-  state.SetItemsProcessed(state.iterations());
+  AddContenders(rows.Add({.id = "allocator/64KiB/t1", .optimisation = 12, .note = "where allocators differ most"}),
+                [](const PeerAllocator& heap) {
+                  return [heap] {
+                    void* p = heap.malloc(64 << 10);
+                    Keep(p);
+                    heap.free(p);
+                  };
+                });
+  rows.Add({.id = "allocator/stats/t1", .optimisation = 12, .note = "of " + std::string(AllocatorName())})
+      .Ours("AllocatorStats", [] { return [] { Keep(AllocatorStats().bytes_in_use.value_or(0)); }; });
 }
-
-void SetLinkedLabel(benchmark::State& state) { state.SetLabel(std::string(AllocatorName())); }
-
-void BM_Mixed_Linked(benchmark::State& state) {
-  RunMixed(state, g_linked);
-  SetLinkedLabel(state);
-}
-BENCHMARK(BM_Mixed_Linked)->Threads(1)->Threads(2);
-
-void BM_Mixed_Glibc(benchmark::State& state) { RunMixed(state, g_glibc); }
-BENCHMARK(BM_Mixed_Glibc)->Threads(1)->Threads(2);
-
-void BM_RequestStrings_Linked(benchmark::State& state) {
-  RunStrings(state, g_linked);
-  SetLinkedLabel(state);
-}
-BENCHMARK(BM_RequestStrings_Linked);
-
-void BM_RequestStrings_Glibc(benchmark::State& state) { RunStrings(state, g_glibc); }
-BENCHMARK(BM_RequestStrings_Glibc);
-
-// The largest of core/buffer_pool.h, where allocators differ most.
-void Run64KiB(benchmark::State& state, const Heap& heap) {
-  for (auto _ : state) {
-    void* p = heap.malloc(64 << 10);
-    benchmark::DoNotOptimize(p);
-    heap.free(p);
-  }
-}
-void BM_64KiB_Linked(benchmark::State& state) {
-  Run64KiB(state, g_linked);
-  SetLinkedLabel(state);
-}
-BENCHMARK(BM_64KiB_Linked);
-void BM_64KiB_Glibc(benchmark::State& state) { Run64KiB(state, g_glibc); }
-BENCHMARK(BM_64KiB_Glibc);
-
-void BM_AllocatorStats(benchmark::State& state) {
-  for (auto _ : state) benchmark::DoNotOptimize(AllocatorStats());
-  SetLinkedLabel(state);
-}
-BENCHMARK(BM_AllocatorStats);
 
 }  // namespace
-}  // namespace hotpath
+}  // namespace hotpath::bench

@@ -1,8 +1,8 @@
-// An arena beside a bare bump pointer (the floor), std::pmr's monotonic and pool resources, and malloc of the allocator
-// that is linked: run it with --config=tcmalloc and the others too.
+// An arena beside a bare bump pointer (the floor), mallocs, std::pmr's monotonic and pool resources, protobuf's arena
+// and Boost's pool.
 //
-// A request is a number of allocations, each touched, and then all given back: an item is one of them. "Fresh" rows
-// make and destroy the arena with each request; the others keep it warm.
+// An operation is a request: a number of allocations, each touched, and then all given back. "Fresh" rows make and
+// destroy the arena with each request; the others keep it warm.
 
 #include <array>
 #include <cstddef>
@@ -11,13 +11,24 @@
 #include <memory>
 #include <memory_resource>
 #include <new>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
-#include "benchmark/benchmark.h"
-#include "hotpath/core/allocator.h"
+#include "bench/base/heap_counter.h"
+#include "bench/base/peer_allocator.h"
+#include "bench/base/rows.h"
 #include "hotpath/core/arena.h"
 
-namespace hotpath {
+#if HOTPATH_HAVE_BOOST
+#include "boost/pool/pool.hpp"
+#endif
+#if HOTPATH_HAVE_PROTOBUF
+#include "google/protobuf/arena.h"
+#endif
+
+namespace hotpath::bench {
 namespace {
 
 constexpr size_t kRequestBytes = 512 << 10;  // more than any request takes
@@ -44,10 +55,36 @@ struct Node {
   uint64_t key, value;
 };
 
+// What requests ask for.
+template <const Sizes& sizes>
+struct Blocks {
+  static constexpr size_t kCount = sizes.size();
+  template <class A>
+  static void Fill(A& a) {
+    for (const uint32_t size : sizes) {
+      auto* p = static_cast<uint64_t*>(a.Allocate(size, 8));
+      *p = size;
+      Keep(p);
+    }
+  }
+};
+struct Nodes {
+  static constexpr size_t kCount = 512;
+  template <class A>
+  static void Fill(A& a) {
+    Node* list = nullptr;
+    for (size_t i = 0; i < kCount; ++i) {
+      list = ::new (a.Allocate(sizeof(Node), alignof(Node))) Node{list, i, i};
+      Keep(list);
+    }
+  }
+};
+
+// Arenas of all kinds: Allocate(bytes, align), and Reset() or, for those that want every block back, Free(p, bytes).
+
 // The least that can be done: one pointer, moved and compared.
 class Bump {
  public:
-  explicit Bump(size_t bytes) : memory_(new std::byte[bytes]), top_(memory_.get()), end_(top_ + bytes) {}
   void* Allocate(size_t bytes, size_t) {
     std::byte* p = top_;
     bytes = (bytes + 7) & ~size_t{7};
@@ -58,21 +95,31 @@ class Bump {
   void Reset() { top_ = memory_.get(); }
 
  private:
-  std::unique_ptr<std::byte[]> memory_;
-  std::byte* top_;
-  std::byte* end_;
+  std::unique_ptr<std::byte[]> memory_{new std::byte[kRequestBytes]};
+  std::byte* top_ = memory_.get();
+  std::byte* end_ = top_ + kRequestBytes;
 };
 
-// std::pmr behind the same interface; its buffer holds a whole request, which is its best case.
+// Reached through its virtual interface.
+class Resource {
+ public:
+  void* Allocate(size_t bytes, size_t align) { return resource_->allocate(bytes, align); }
+  void Reset() { arena_.Reset(); }
+
+ private:
+  Arena arena_;
+  std::pmr::memory_resource* resource_ = arena_.resource();
+};
+
+// Its buffer holds a whole request, which is its best case.
 class Monotonic {
  public:
-  Monotonic() : memory_(new std::byte[kRequestBytes]), resource_(memory_.get(), kRequestBytes) {}
   void* Allocate(size_t bytes, size_t align) { return resource_.allocate(bytes, align); }
   void Reset() { resource_.release(); }
 
  private:
-  std::unique_ptr<std::byte[]> memory_;
-  std::pmr::monotonic_buffer_resource resource_;
+  std::unique_ptr<std::byte[]> memory_{new std::byte[kRequestBytes]};
+  std::pmr::monotonic_buffer_resource resource_{memory_.get(), kRequestBytes};
 };
 
 struct FreshMonotonic {
@@ -80,250 +127,196 @@ struct FreshMonotonic {
   std::pmr::monotonic_buffer_resource resource;
 };
 
-// What requests ask for.
-template <const Sizes& sizes>
-struct Blocks {
-  static constexpr size_t kCount = sizes.size();
-  template <class A>
-  static void Fill(A& a) {
-    for (const uint32_t size : sizes) {
-      auto* p = static_cast<uint64_t*>(a.Allocate(size, 8));
-      *p = size;
-      benchmark::DoNotOptimize(p);
-    }
-  }
-};
-template <size_t n>
-struct Nodes {
-  static constexpr size_t kCount = n;
-  template <class A>
-  static void Fill(A& a) {
-    Node* list = nullptr;
-    for (size_t i = 0; i < kCount; ++i) {
-      list = ::new (a.Allocate(sizeof(Node), alignof(Node))) Node{list, i, i};
-      benchmark::DoNotOptimize(list);
-    }
-  }
+class PmrPool {
+ public:
+  void* Allocate(size_t bytes, size_t align) { return resource_.allocate(bytes, align); }
+  void Free(void* p, size_t bytes) { resource_.deallocate(p, bytes, 8); }
+
+ private:
+  std::pmr::unsynchronized_pool_resource resource_;
 };
 
-template <class Work>
-void Count(benchmark::State& state) {
-  state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * Work::kCount));
-}
+class Malloc {
+ public:
+  explicit Malloc(const PeerAllocator& heap) : malloc_(heap.malloc), free_(heap.free) {}
+  void* Allocate(size_t bytes, size_t) { return malloc_(bytes); }
+  void Free(void* p, size_t) { free_(p); }
 
-// Its state on the heap, like that of every row but the next: reached as an arena is that gets handed around. A local
-// may run a third faster, for reasons of the processor's own.
-template <class Work>
-void BM_BareBump(benchmark::State& state) {
-  const auto bump = std::make_unique<Bump>(kRequestBytes);
-  Bump* escaped = bump.get();
-  benchmark::DoNotOptimize(escaped);
-  for (auto _ : state) {
-    Work::Fill(*bump);
-    bump->Reset();
+ private:
+  void* (*malloc_)(size_t);
+  void (*free_)(void*);
+};
+
+#if HOTPATH_HAVE_PROTOBUF
+// Its first block holds a whole request too.
+class Protobuf {
+ public:
+  void* Allocate(size_t bytes, size_t) { return google::protobuf::Arena::CreateArray<char>(&arena_, bytes); }
+  void Reset() { arena_.Reset(); }
+
+ private:
+  static google::protobuf::ArenaOptions Options(std::byte* block) {
+    google::protobuf::ArenaOptions options;
+    void* bytes = block;
+    options.initial_block = static_cast<char*>(bytes);
+    options.initial_block_size = kRequestBytes;
+    return options;
   }
-  Count<Work>(state);
-}
+  std::unique_ptr<std::byte[]> memory_{new std::byte[kRequestBytes]};
+  google::protobuf::Arena arena_{Options(memory_.get())};
+};
+#endif
 
-// Its pointers in registers: what an arena reaches only if all of its uses are inlined into one function.
-template <class Work>
-void BM_BareBumpInRegisters(benchmark::State& state) {
-  Bump bump(kRequestBytes);
-  for (auto _ : state) {
-    Work::Fill(bump);
-    bump.Reset();
-  }
-  Count<Work>(state);
-}
+#if HOTPATH_HAVE_BOOST
+// One size only.
+class BoostPool {
+ public:
+  void* Allocate(size_t, size_t) { return pool_.malloc(); }
+  void Free(void* p, size_t) { pool_.free(p); }
 
-template <class Work>
-void BM_Arena(benchmark::State& state) {
-  const auto arena = std::make_unique<Arena>();
-  for (auto _ : state) {
+ private:
+  boost::pool<> pool_{sizeof(Node)};
+};
+#endif
+
+// On the heap, reached as an arena is that gets handed around.
+template <class Work, class A, class... Args>
+auto Reused(const Args&... args) {
+  return [arena = Isolated<A>(args...)] {
     Work::Fill(*arena);
     arena->Reset();
-  }
-  Count<Work>(state);
+  };
 }
-
-template <class Work>
-void BM_WithArena(benchmark::State& state) {
-  for (auto _ : state) WithArena([](Arena& arena) { Work::Fill(arena); });
-  Count<Work>(state);
-}
-
-template <class Work>
-void BM_ArenaResource(benchmark::State& state) {
-  Arena arena;
-  struct Virtual {
-    void* Allocate(size_t bytes, size_t align) { return resource->allocate(bytes, align); }
-    std::pmr::memory_resource* resource;
-  } resource{arena.resource()};
-  for (auto _ : state) {
-    Work::Fill(resource);
-    arena.Reset();
-  }
-  Count<Work>(state);
-}
-
-template <class Work>
-void BM_MonotonicReused(benchmark::State& state) {
-  const auto monotonic = std::make_unique<Monotonic>();
-  for (auto _ : state) {
-    Work::Fill(*monotonic);
-    monotonic->Reset();
-  }
-  Count<Work>(state);
-}
-
-template <class Work>
-void BM_ArenaFresh(benchmark::State& state) {
-  for (auto _ : state) {
-    Arena arena;
-    Work::Fill(arena);
-  }
-  Count<Work>(state);
-}
-
-template <class Work>
-void BM_MonotonicFresh(benchmark::State& state) {
-  for (auto _ : state) {
-    FreshMonotonic monotonic;
-    Work::Fill(monotonic);
-  }
-  Count<Work>(state);
-}
-
-// Allocators that want every block back.
 template <class Work, class A>
-void RunWithFree(benchmark::State& state, A& a) {
-  struct Keep {
+auto Fresh() {
+  return [] {
+    A arena;
+    Work::Fill(arena);
+  };
+}
+template <class Work, class A, class... Args>
+auto OneByOne(const Args&... args) {
+  struct Kept {
+    explicit Kept(const Args&... a) : from(a...) {}
     void* Allocate(size_t bytes, size_t align) {
-      void* p = a.Allocate(bytes, align);
-      blocks[count] = p;
-      sizes[count++] = bytes;
+      void* p = from.Allocate(bytes, align);
+      blocks[count] = {p, bytes};
+      ++count;
       return p;
     }
-    A& a;
+    A from;
     size_t count = 0;
-    std::array<void*, Work::kCount> blocks;
-    std::array<size_t, Work::kCount> sizes;
-  } keep{a, 0, {}, {}};
-  for (auto _ : state) {
-    keep.count = 0;
-    Work::Fill(keep);
-    for (size_t i = 0; i < Work::kCount; ++i) a.Free(keep.blocks[i], keep.sizes[i]);
-  }
-  Count<Work>(state);
-}
-
-template <class Work>
-void BM_PmrPool(benchmark::State& state) {
-  struct {
-    void* Allocate(size_t bytes, size_t align) { return resource.allocate(bytes, align); }
-    void Free(void* p, size_t bytes) { resource.deallocate(p, bytes, 8); }
-    std::pmr::unsynchronized_pool_resource resource;
-  } pool;
-  RunWithFree<Work>(state, pool);
-}
-
-template <class Work>
-void BM_Malloc(benchmark::State& state) {
-  struct {
-    void* Allocate(size_t bytes, size_t) { return std::malloc(bytes); }
-    void Free(void* p, size_t) { std::free(p); }
-  } heap;
-  RunWithFree<Work>(state, heap);
-  state.SetLabel(std::string(AllocatorName()));
-}
-
-#define REQUEST_ROWS(work)                 \
-  BENCHMARK(BM_BareBump<work>);            \
-  BENCHMARK(BM_BareBumpInRegisters<work>); \
-  BENCHMARK(BM_Arena<work>);               \
-  BENCHMARK(BM_WithArena<work>);           \
-  BENCHMARK(BM_ArenaResource<work>);       \
-  BENCHMARK(BM_MonotonicReused<work>);     \
-  BENCHMARK(BM_ArenaFresh<work>);          \
-  BENCHMARK(BM_MonotonicFresh<work>);      \
-  BENCHMARK(BM_PmrPool<work>);             \
-  BENCHMARK(BM_Malloc<work>)
-
-REQUEST_ROWS(Blocks<kSmallSizes>);
-REQUEST_ROWS(Blocks<kWideSizes>);
-REQUEST_ROWS(Nodes<512>);
-REQUEST_ROWS(Nodes<16>);
-
-// What one WithArena adds: outermost, and inside another.
-void BM_ScopeOutermost(benchmark::State& state) {
-  for (auto _ : state) {
-    WithArena([](Arena& arena) { benchmark::DoNotOptimize(arena.Allocate(64, 8)); });
-  }
-}
-BENCHMARK(BM_ScopeOutermost);
-
-void BM_ScopeNested(benchmark::State& state) {
-  WithArena([&](Arena& outer) {
-    benchmark::DoNotOptimize(outer.Allocate(64, 8));
-    for (auto _ : state) {
-      WithArena([](Arena& arena) { benchmark::DoNotOptimize(arena.Allocate(64, 8)); });
-    }
-  });
-}
-BENCHMARK(BM_ScopeNested);
-
-// The same 64 bytes from the heap: what a scope has to beat.
-void BM_ScopeAsMalloc(benchmark::State& state) {
-  for (auto _ : state) {
-    void* p = std::malloc(64);
-    benchmark::DoNotOptimize(p);
-    std::free(p);
-  }
-  state.SetLabel(std::string(AllocatorName()));
-}
-BENCHMARK(BM_ScopeAsMalloc);
-
-// A destructor due at the rewind, against unique_ptr.
-void BM_ArenaNewWithDestructor(benchmark::State& state) {
-  struct Owner {
-    ~Owner() { benchmark::DoNotOptimize(value); }
-    uint64_t value = 1;
+    std::array<std::pair<void*, size_t>, Work::kCount> blocks;
   };
-  Arena arena;
-  for (auto _ : state) {
-    for (int i = 0; i < 512; ++i) benchmark::DoNotOptimize(arena.New<Owner>());
-    arena.Reset();
-  }
-  state.SetItemsProcessed(state.iterations() * 512);
+  return [kept = Isolated<Kept>(args...)] {
+    kept->count = 0;
+    Work::Fill(*kept);
+    for (const auto& [p, bytes] : kept->blocks) kept->from.Free(p, bytes);
+  };
 }
-BENCHMARK(BM_ArenaNewWithDestructor);
 
-// A vector grown by push_back, and the strings of a path, per container.
-template <class Vector, class Make>
-void PushBacks(benchmark::State& state, Make make) {
-  for (auto _ : state) {
-    WithArena([&](Arena& arena) {
-      Vector v = make(arena);
-      for (uint64_t i = 0; i < 512; ++i) v.push_back(i);
-      benchmark::DoNotOptimize(v.data());
+void AddMallocs(Row& row, auto make) {
+  for (const char* name : {"glibc", "tcmalloc", "jemalloc", "mimalloc"}) {
+    if (const auto heap = PeerAllocator::Load(name)) {
+      row.Add(std::string(name) == "glibc" ? Role::kNaive : Role::kPeer, name,
+              [heap = *heap, make] { return make(heap); });
+    } else {
+      row.NotInstalled(name);
+    }
+  }
+}
+
+template <class Work>
+Row& AddRequest(Rows& rows, RowOptions options) {
+  Row& row = rows.Add(std::move(options));
+  AddMallocs(row, [](const PeerAllocator& heap) { return OneByOne<Work, Malloc>(heap); });
+  row.Ours("Arena", [] { return Reused<Work, Arena>(); })
+      .Variant("WithArena", [] { return [] { WithArena([](Arena& arena) { Work::Fill(arena); }); }; })
+      .Variant("Arena::resource()", [] { return Reused<Work, Resource>(); })
+      .Peer("monotonic, reused", [] { return Reused<Work, Monotonic>(); })
+      .Peer("std::pmr pool", [] { return OneByOne<Work, PmrPool>(); })
+      .Floor("bare bump", [] { return Reused<Work, Bump>(); });
+#if HOTPATH_HAVE_PROTOBUF
+  row.Peer("protobuf arena", [] { return Reused<Work, Protobuf>(); });
+#else
+  row.NotInstalled("protobuf arena");
+#endif
+  return row.AtMost(1.15, "bare bump").AtLeast(1.3, "monotonic, reused").AtLeast(2, "mimalloc");
+}
+
+// Of a request that makes a vector of strings.
+struct Allocations {
+  static double Of(const auto& request) {
+    constexpr int kRequests = 100;
+    for (int i = 0; i < 3; ++i) request();
+    const HeapMark heap;
+    for (int i = 0; i < kRequests; ++i) request();
+    return static_cast<double>(heap.Since().allocations) / kRequests;
+  }
+  static std::optional<double> WithStd() {
+    return Of([] {
+      std::vector<std::string> parts;
+      for (int i = 0; i < 100; ++i) parts.emplace_back(60, static_cast<char>('a' + i % 26));
+      Keep(parts.data());
     });
   }
-  state.SetItemsProcessed(state.iterations() * 512);
+  static std::optional<double> WithOurs() {
+    return Of([] {
+      WithArena([](Arena& arena) {
+        ArenaVector<ArenaString> parts(arena);
+        for (int i = 0; i < 100; ++i) parts.emplace_back(60, static_cast<char>('a' + i % 26), arena);
+        Keep(parts.data());
+      });
+    });
+  }
+};
+
+HOTPATH_BENCH_ROWS(rows) {
+  AddRequest<Blocks<kWideSizes>>(rows, {.id = "arena/request_16B_to_1KiB/t1",
+                                        .optimisation = 13,
+                                        .claim = "arena",
+                                        .note = "512 blocks of 16 to 1024 bytes, written, then all given back"})
+      .AtLeast(17, "glibc");
+  AddRequest<Blocks<kSmallSizes>>(rows,
+                                  {.id = "arena/request_8B_to_249B/t1",
+                                   .optimisation = 13,
+                                   .note = "512 blocks, 86 bytes on average: glibc's cache of the thread serves"});
+  Row& nodes = AddRequest<Nodes>(
+      rows, {.id = "arena/request_nodes/t1", .optimisation = 13, .note = "a list of 512 nodes of 24 bytes"});
+#if HOTPATH_HAVE_BOOST
+  nodes.Peer("boost::pool", [] { return OneByOne<Nodes, BoostPool>(); });
+#else
+  nodes.NotInstalled("boost::pool");
+#endif
+  rows.Add({.id = "arena/fresh_request/t1", .optimisation = 13, .note = "the arena is made and destroyed with each"})
+      .Ours("Arena", [] { return Fresh<Blocks<kWideSizes>, Arena>(); })
+      .Peer("monotonic", [] { return Fresh<Blocks<kWideSizes>, FreshMonotonic>(); })
+      .AtLeast(5, "monotonic");
+
+  // What one scope costs. The heap's 64 bytes are what it has to beat.
+  Row& scope = rows.Add({.id = "arena/scope/t1", .optimisation = 13, .note = "one block of 64 bytes"});
+  AddMallocs(scope, [](const PeerAllocator& heap) {
+    return [heap] {
+      void* p = heap.malloc(64);
+      Keep(p);
+      heap.free(p);
+    };
+  });
+  scope.Ours("WithArena", [] { return [] { WithArena([](Arena& arena) { Keep(arena.Allocate(64, 8)); }); }; })
+      .Variant("ArenaScope", [] {
+        return [arena = Isolated<Arena>()] {
+          const ArenaScope scope(*arena);
+          Keep(arena->Allocate(64, 8));
+        };
+      });
+
+  rows.Add({.id = "arena/request_allocations/t1",
+            .optimisation = 13,
+            .unit = "allocations",
+            .note = "a vector of 100 strings of 60 bytes"})
+      .Sample(Role::kNaive, "std::vector<std::string>", Allocations::WithStd)
+      .Sample(Role::kOurs, "ArenaVector<ArenaString> in WithArena", Allocations::WithOurs);
 }
-void BM_ArenaVectorPushBack(benchmark::State& state) {
-  PushBacks<ArenaVector<uint64_t>>(state, [](Arena& arena) { return ArenaVector<uint64_t>(arena); });
-}
-BENCHMARK(BM_ArenaVectorPushBack);
-void BM_PmrVectorPushBack(benchmark::State& state) {
-  PushBacks<std::pmr::vector<uint64_t>>(state,
-                                        [](Arena& arena) { return std::pmr::vector<uint64_t>(arena.resource()); });
-}
-BENCHMARK(BM_PmrVectorPushBack);
-void BM_StdVectorPushBack(benchmark::State& state) {
-  PushBacks<std::vector<uint64_t>>(state, [](Arena&) { return std::vector<uint64_t>(); });
-  state.SetLabel(std::string(AllocatorName()));
-}
-BENCHMARK(BM_StdVectorPushBack);
 
 }  // namespace
-}  // namespace hotpath
+}  // namespace hotpath::bench
