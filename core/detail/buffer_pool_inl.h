@@ -21,6 +21,17 @@ namespace hotpath::buffer_pool_internal {
 
 struct TestAccess;  // defined by tests
 
+// Starts to bring the line at `p` here from the core that wrote it last, so that those of a batch come together. The
+// instruction by name: compilers use it only for CPUs that are known to have it, and to those that have it not it is
+// none. A prefetch to read would have the line come twice.
+inline void PrefetchToWrite(const void* p) noexcept {
+#if defined(__x86_64__)
+  asm volatile("prefetchw (%0)" : : "r"(p));
+#else
+  __builtin_prefetch(p, 1);
+#endif
+}
+
 // A stack of numbered nodes, 0 being none (R. K. Treiber, "Systems Programming: Coping with Parallelism", 1986). The
 // nodes outlive the stack: a pop may look at one that another thread has taken meanwhile. It then fails, because every
 // pop changes the tag: so that the same head, tag included, means that nobody took the node (the ABA problem). The tag

@@ -146,7 +146,11 @@ void* BasicSharedPool<kShape, Heap, Sync>::TakeBatch(Shelf& shelf, uint32_t size
   if (const uint32_t number = batches_[size_class].Pop(boxes_.Next()); number != 0) {
     Box& box = boxes_.At(number);
     count = box.count.Read();
-    for (uint32_t i = 0; i + 1 < count; ++i) shelf.blocks[i].Write(box.blocks[i].Read());
+    for (uint32_t i = 0; i + 1 < count; ++i) {
+      void* other = box.blocks[i].Read();
+      buffer_pool_internal::PrefetchToWrite(other);
+      shelf.blocks[i].Write(other);
+    }
     block = box.blocks[count - 1].Read();
     boxes_.Return(number);
     shelf.count.store(count - 1, std::memory_order::relaxed);
