@@ -94,19 +94,22 @@ Row& AddContenders(Row& row, Make make) {
 
 HOTPATH_BENCH_ROWS(rows) {
   for (const int threads : {1, 2}) {
-    AddContenders(rows.Add({.id = "allocator/mixed/t" + std::to_string(threads),
-                            .optimisation = 12,
-                            .claim = threads == 1 ? "allocator" : "",
-                            .threads = threads,
-                            .note = "frees one of 4096 blocks at random and allocates another, of 16 to 1024 bytes"}),
-                  Mixed)
-        .AtLeast(2, "glibc");
-    AddContenders(rows.Add({.id = "allocator/request_strings/t" + std::to_string(threads),
-                            .optimisation = 12,
-                            .threads = threads,
-                            .note = "32 strings of 20 to 83 bytes in a vector"}),
-                  Strings)
-        .AtLeast(1.5, "glibc");
+    Row& mixed = AddContenders(
+        rows.Add({.id = "allocator/mixed/t" + std::to_string(threads),
+                  .optimisation = 12,
+                  .claim = threads == 1 ? "allocator" : "",
+                  .threads = threads,
+                  .note = "frees one of 4096 blocks at random and allocates another, of 16 to 1024 bytes"}),
+        Mixed);
+    Row& strings = AddContenders(rows.Add({.id = "allocator/request_strings/t" + std::to_string(threads),
+                                           .optimisation = 12,
+                                           .threads = threads,
+                                           .note = "32 strings of 20 to 83 bytes in a vector"}),
+                                 Strings);
+    if (threads == 1) {
+      mixed.AtLeast(2, "glibc");
+      strings.AtLeast(1.5, "glibc");
+    }
   }
   AddContenders(rows.Add({.id = "allocator/64KiB/t1", .optimisation = 12, .note = "where allocators differ most"}),
                 [](const PeerAllocator& heap) {
