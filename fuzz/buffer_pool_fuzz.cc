@@ -15,6 +15,7 @@
 #include "hotpath/core/base/check.h"
 #include "hotpath/core/base/sync.h"
 #include "hotpath/core/buffer_pool.h"
+#include "hotpath/core/detail/buffer_pool_testing.h"
 
 namespace {
 
@@ -197,6 +198,9 @@ class Machine {
     for (const Slot& slot : slots_) in_use += slot.buffer.capacity();
     HOTPATH_CHECK(stats.bytes_in_use == in_use, "bytes in use are not those of the buffers");
     HOTPATH_CHECK(stats.bytes_held <= options_.max_bytes, "more is kept than may be");
+    using hotpath::buffer_pool_internal::TestAccess;
+    HOTPATH_CHECK(TestAccess::Reserved(pool_) <= options_.max_bytes, "more is reserved than may be kept");
+    HOTPATH_CHECK(TestAccess::Reserved(pool_) == TestAccess::ReservedForThem(pool_), "room was lost");
     HOTPATH_CHECK(FragileHeap::bytes == stats.bytes_in_use + stats.bytes_held, "bytes were lost");
     HOTPATH_CHECK(stats.detached == detached_ && stats.hits + stats.misses == gets_, "miscounted");
     HOTPATH_CHECK(stats.cross_thread_returns == foreign_returns_, "returns by other threads are miscounted");

@@ -17,33 +17,14 @@
 #include "gtest/gtest.h"
 #include "hotpath/core/base/sync.h"
 #include "hotpath/core/buffer_pool.h"
+#include "hotpath/core/detail/buffer_pool_testing.h"
 #include "stress/base/chaos_sync.h"
 #include "stress/base/storm.h"
 
-namespace hotpath {
-namespace buffer_pool_internal {
-
-// Only while nobody uses the pool.
-struct TestAccess {
-  template <class Pool>
-  static size_t Reserved(const Pool& pool) {
-    return pool.reserved_.load(std::memory_order::relaxed);
-  }
-  // What shelves and batches say is reserved for them.
-  template <class Pool>
-  static size_t ReservedForThem(const Pool& pool) {
-    size_t bytes = pool.batched_.load(std::memory_order::relaxed);
-    for (auto* cache = pool.all_.load(std::memory_order::acquire); cache != nullptr; cache = cache->next) {
-      for (uint32_t i = 0; i < Pool::kClasses; ++i) bytes += cache->shelves[i].limit.Read() * Pool::SizeOf(i);
-    }
-    return bytes;
-  }
-};
-
-}  // namespace buffer_pool_internal
-
-namespace stress {
+namespace hotpath::stress {
 namespace {
+
+using buffer_pool_internal::TestAccess;
 
 struct CountingHeap {
   static inline std::atomic<int64_t> blocks{0}, bytes{0};
@@ -136,8 +117,8 @@ template <class Pool>
 void ExpectBalanced(Pool& pool, size_t max_bytes) {
   const PoolStats stats = pool.Stats();
   EXPECT_LE(stats.bytes_held, max_bytes);
-  EXPECT_LE(buffer_pool_internal::TestAccess::Reserved(pool), max_bytes);
-  EXPECT_EQ(buffer_pool_internal::TestAccess::Reserved(pool), buffer_pool_internal::TestAccess::ReservedForThem(pool));
+  EXPECT_LE(TestAccess::Reserved(pool), max_bytes);
+  EXPECT_EQ(TestAccess::Reserved(pool), TestAccess::ReservedForThem(pool));
   EXPECT_EQ(static_cast<int64_t>(stats.bytes_held + stats.bytes_in_use), CountingHeap::bytes.load());
 }
 
@@ -189,7 +170,7 @@ void RunExchange(bool fails) {
             held.pop_back();
             detached.append("x");
           } else if (rng.OneIn(2)) {
-            ASSERT_LE(buffer_pool_internal::TestAccess::Reserved(pool), kMaxBytes);
+            ASSERT_LE(TestAccess::Reserved(pool), kMaxBytes);
             static_cast<void>(pool.Stats());
           } else {
             pool.Trim();
@@ -205,7 +186,7 @@ void RunExchange(bool fails) {
     EXPECT_GE(stats.cross_thread_returns, foreign.load());
     pool.Trim();
     EXPECT_EQ(pool.Stats().bytes_held, 0u);
-    EXPECT_EQ(buffer_pool_internal::TestAccess::Reserved(pool), 0u);
+    EXPECT_EQ(TestAccess::Reserved(pool), 0u);
   }
   EXPECT_EQ(failures.load() != 0, fails);
   EXPECT_EQ(CountingHeap::blocks.load(), 0);
@@ -261,5 +242,4 @@ TYPED_TEST(BufferPoolStress, WhatThreadsKeptIsFoundWhereverTheyEnd) {
 }
 
 }  // namespace
-}  // namespace stress
-}  // namespace hotpath
+}  // namespace hotpath::stress
