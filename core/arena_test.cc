@@ -540,6 +540,7 @@ TEST(ArenaDeathTest, ScopesThatEndInTheWrongOrderAreNamed) {
   inner.emplace(arena);
   arena.New<AtDestruction<decltype(end_outer)>>(end_outer);
   EXPECT_DEATH((misuse = true, inner.reset()), kMessage);
+  inner.reset();
 }
 
 // ---- What is retained ----
