@@ -295,12 +295,23 @@ void AddRows(Rows& rows, const std::string& size) {
   one.AtLeast(1.5, "tcmalloc");
   if (kBytes == 4096) one.AtLeast(10, "glibc");
 
+  Row& cross =
+      AddContenders<kBytes, CrossThread>(rows.Add({.id = "buffer_pool/cross_thread_" + size + "/t1",
+                                                   .optimisation = 5,
+                                                   .background = 1,
+                                                   .floor = "line_transfer",
+                                                   .note = "one thread gets and writes, another writes and drops"}),
+                                         true);
+  cross.AtLeast(1.3, "mimalloc").AtLeast(1.3, "moodycamel queue");
+  if (kBytes != 512) cross.AtLeast(10, "glibc");
+
   Row& hold = AddContenders<kBytes, Hold32>(rows.Add({.id = "buffer_pool/hold_32_" + size + "/t1",
                                                       .optimisation = 5,
                                                       .note = "an operation gets 32 buffers and drops them"}),
                                             false);
   // glibc gives the top of its heap back to the kernel when 128 KiB of it are free, until the process has freed a
-  // larger block that was mapped: that raises the threshold. A row measures both, whatever this process did before.
+  // larger block that was mapped: that raises the threshold. This row, the last that asks glibc, measures both,
+  // whatever this process did before.
   if (kBytes == 65536) {
     if (const auto glibc = PeerAllocator::Load("glibc")) {
       hold.Naive("glibc, as it starts", [heap = *glibc] {
@@ -314,16 +325,6 @@ void AddRows(Rows& rows, const std::string& size) {
       hold.AtLeast(90, "glibc, as it starts");
     }
   }
-
-  Row& cross =
-      AddContenders<kBytes, CrossThread>(rows.Add({.id = "buffer_pool/cross_thread_" + size + "/t1",
-                                                   .optimisation = 5,
-                                                   .background = 1,
-                                                   .floor = "line_transfer",
-                                                   .note = "one thread gets and writes, another writes and drops"}),
-                                         true);
-  cross.AtLeast(1.3, "mimalloc").AtLeast(1.3, "moodycamel queue");
-  if (kBytes != 512) cross.AtLeast(10, "glibc");
 }
 
 // A request reads up to 4 KiB into a buffer, appends 300 to 20,000 bytes of answer to another in pieces of 300, and
