@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "hotpath/core/base/check.h"
 #include "hotpath/core/base/sync.h"
 #include "hotpath/core/detail/flat_combining_inl.h"
 
@@ -54,11 +55,14 @@ concept Operation =
 // Contract  Operations run one at a time, each exactly once, between the call and the return of its Apply; each happens
 //           before the next. What one returns or throws comes out of its own Apply and no other.
 // Progress  Apply blocking: it waits for the operations before it, spins for a bounded time, then sleeps.
-// Cost      Alone: 2 RMWs on one line, no allocation, no fence. Met: one RMW to publish, one to be told. A request is
-// on
-//           its caller's stack and known to others only while Apply runs: nothing is left behind when a thread ends.
+// Cost      Alone: 2 RMWs on one line, no allocation, no fence. Met: the caller takes 2 on that line, to find somebody
+//           inside and to publish, and 1 on its own request if it sleeps; who serves it takes 1 there, and 1 a batch. A
+//           request is on its caller's stack and known to others only while Apply runs: nothing is left behind when a
+//           thread ends.
 // Not for   operations that wait for another caller's; those that use thread_local or thread identity, for they may run
-//           on another thread; counters (FlatCombiningCounter); a child of a fork(2) that came amid a call.
+//           on another thread, or end their thread (pthread_exit and pthread_cancel abort); counters
+//           (FlatCombiningCounter); signal handlers; a child of a fork(2) that came amid a call. A CHECK failure: a
+//           call amid its destruction, and one by more than Sync::kMaxThreads (4096) threads at once.
 // Proof     flat_combining_model fails if any [tag] below is weakened.
 // Example   FlatCombinerTest.SharesAHeap
 //
@@ -74,6 +78,7 @@ class BasicFlatCombiner {
     requires std::constructible_from<Seq, Args...>
   constexpr explicit BasicFlatCombiner(Args&&... args) noexcept(std::is_nothrow_constructible_v<Seq, Args...>)
       : seq_(std::forward<Args>(args)...) {}
+  ~BasicFlatCombiner() { HOTPATH_CHECK(!combiner_.InUse(), "a FlatCombiner is destroyed while in use"); }
   BasicFlatCombiner(const BasicFlatCombiner&) = delete;
   BasicFlatCombiner& operator=(const BasicFlatCombiner&) = delete;
 
@@ -114,7 +119,10 @@ class BasicFlatCombiner {
   };
 
   template <class F>
-  struct alignas(Request) alignas(Sync::kLineSize) Call : Pending {
+  using OutcomeOf = flat_combining_internal::Outcome<std::invoke_result_t<F, Seq&>>;
+
+  template <class F>
+  struct alignas(Request) alignas(OutcomeOf<F>) alignas(Sync::kLineSize) Call : Pending {
     explicit Call(F& f) noexcept
         : Pending([](Pending& self, BasicFlatCombiner& to) noexcept { static_cast<Call&>(self).Run(to); }),
           op(std::addressof(f)) {}
@@ -124,7 +132,7 @@ class BasicFlatCombiner {
     }
 
     std::remove_reference_t<F>* const op;
-    flat_combining_internal::Outcome<std::invoke_result_t<F, Seq&>> outcome;
+    OutcomeOf<F> outcome;
   };
 
   struct Nothing {};
@@ -165,8 +173,8 @@ class Counter {
 
   // Measures both ways under the load that other threads make now, by adding 0 a few thousand times, and keeps the
   // faster. To begin combining it must win by a quarter; to go on, it must not lose. Returns which. Call it from time
-  // to time where contention may have changed: it costs what those additions cost. If a thread is at it, a second one
-  // returns at once. Clock is for tests.
+  // to time where contention may have changed: it costs what those additions cost, and while it measures, additions of
+  // other threads may be combined, and so wait. If a thread is at it, a second one returns at once. Clock is for tests.
   template <class Clock = std::chrono::steady_clock>
   bool Tune() noexcept {
     bool wins = combining_.load(std::memory_order::relaxed);
@@ -180,13 +188,16 @@ class Counter {
     std::ranges::sort(combined);
     const auto hardware = direct[kTuningRounds / 2], ours = combined[kTuningRounds / 2];
     wins = wins ? ours <= hardware : ours + ours / 4 <= hardware;
-    SetCombining(wins);
+    Switch(wins);
     tuning_.Unlock();
     return wins;
   }
 
-  // Overrides the measurement, until the next one.
-  void SetCombining(bool combining) noexcept { combining_.store(combining, std::memory_order::relaxed); }
+  // Overrides the measurement, until the next one. Waits for one that is under way.
+  void SetCombining(bool combining) noexcept {
+    MutexLock lock(tuning_);
+    Switch(combining);
+  }
 
   // `direct` counts only what found nobody inside while `combining` was on: to count the hardware's additions would be
   // a second shared write for each.
@@ -239,9 +250,11 @@ class Counter {
     return value_.fetch_add(delta, order);
   }
 
+  void Switch(bool combining) noexcept { combining_.store(combining, std::memory_order::relaxed); }
+
   template <class Clock>
   typename Clock::duration Time(bool combining) noexcept {
-    SetCombining(combining);
+    Switch(combining);
     for (int i = 0; i < kTuningAdditions / 8; ++i) FetchAdd(0);  // until the others have noticed
     const auto start = Clock::now();
     for (int i = 0; i < kTuningAdditions; ++i) FetchAdd(0);
@@ -259,12 +272,17 @@ class Counter {
 // FlatCombiningCounter: a number that many threads add to, each of whom learns the value before.
 //
 // Contract  Linearizable, the previous values exact. Orders mean what they mean to std::atomic; an addition that is
-//           combined is seq_cst. It combines only where Tune() measured that to win, and starts with the hardware's
-//           addition. On x86-64 `lock xadd` has won wherever it was measured: there this is a std::atomic.
-// Progress  FetchAdd, FetchSub wait-free, blocking while combining. Load, Store wait-free. Tune blocking.
+//           combined is seq_cst. It starts with the hardware's addition, and combines only after a Tune() under the
+//           load at hand that measured it to win, never of its own accord: to notice contention, an addition would have
+//           to read the clock or write something besides the sum, and to act on it, to make others wait. On x86-64
+//           `lock xadd` has won wherever it was measured: there this is a std::atomic.
+// Progress  FetchAdd, FetchSub wait-free, blocking while combining and amid Tune. Load, Store wait-free. SetCombining,
+//           Tune blocking.
 // Cost      FetchAdd: 1 RMW, 1 load of a line that nobody writes; no other write. While combining: see FlatCombiner.
 //           3 lines of memory. No allocation.
-// Not for   totals that nobody needs with each addition: StripedCounter adds without an RMW.
+// Not for   totals that nobody needs with each addition: StripedCounter adds without an RMW. If anybody calls Tune or
+//           SetCombining(true), additions may wait: not for signal handlers, nor pinned sections, nor a child of a
+//           fork(2) that came amid one, nor more than Sync::kMaxThreads (4096) threads at once, a CHECK failure.
 // Proof     flat_combining_model fails if any [tag] above is weakened.
 // Example   FlatCombiningCounterTest.GivesEachCallerItsOwnTicket
 template <SyncPolicy Sync = StdSync>

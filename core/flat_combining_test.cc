@@ -21,6 +21,7 @@
 
 #include "bench/base/heap_counter.h"
 #include "gtest/gtest.h"
+#include "hotpath/core/base/counting_sync.h"
 
 namespace hotpath {
 namespace {
@@ -67,6 +68,7 @@ static_assert(!std::copyable<FlatCombiningCounter> && !std::movable<FlatCombinin
 static_assert(!std::convertible_to<uint64_t, FlatCombiningCounter>);
 static_assert(sizeof(FlatCombiningCounter) == 3 * kCacheLineSize);
 static_assert(noexcept(std::declval<FlatCombiningCounter&>().FetchAdd(1)));
+static_assert(std::is_trivially_destructible_v<FlatCombiningCounter>, "threads may use a global one while main ends");
 
 // Globals need no dynamic initialisation.
 constinit FlatCombiningCounter g_counter(7);
@@ -153,20 +155,28 @@ TEST(FlatCombinerTest, ObjectsOfAwkwardSizeAndAlignmentStandOnTheirOwnLine) {
   EXPECT_EQ(small.Apply([](char& c) { return reinterpret_cast<uintptr_t>(&c) % kCacheLineSize; }), 0u);
 }
 
-TEST(FlatCombinerTest, ResultsOfAwkwardSizeAndAlignmentArriveWhole) {
-  struct alignas(128) Wide {
-    std::array<unsigned char, 200> b{};
-    bool operator==(const Wide&) const = default;
-  };
+template <size_t kAlign>
+struct alignas(kAlign) Wide {
+  std::array<unsigned char, 200> b{};
+};
+template <size_t kAlign>
+void ResultArrivesWhole() {
   FlatCombiner<int> combiner;
-  const Wide result = combiner.Apply([](int&) {
-    Wide wide;
+  const Wide<kAlign> result = combiner.Apply([](int&) {
+    Wide<kAlign> wide;
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(&wide) % kAlign, 0u);
     wide.b.fill(0xa5);
     wide.b.back() = 1;
     return wide;
   });
   EXPECT_EQ(result.b.front(), 0xa5);
   EXPECT_EQ(result.b.back(), 1);
+}
+TEST(FlatCombinerTest, ResultsOfAwkwardSizeAndAlignmentArriveWhole) {
+  ResultArrivesWhole<1>();
+  ResultArrivesWhole<128>();
+  ResultArrivesWhole<256>();
+  ResultArrivesWhole<1024>();
 }
 
 TEST(FlatCombinerTest, AllocatesNothingItself) {
@@ -413,92 +423,48 @@ TEST(FlatCombinerDeathTest, WorksInTheChildOfAFork) {
 
 // ---- What it costs, counted ----
 
-// Counts what this thread does to atomics.
-struct Counts {
-  uint64_t loads = 0, stores = 0, rmws = 0, fences = 0, sleeps = 0, wakes = 0;
-  bool operator==(const Counts&) const = default;
-};
-struct CountingSync : StdSync {
-  static inline thread_local Counts counts;
-
-  template <class T>
-  class Atomic {
-   public:
-    constexpr explicit(false) Atomic(T value = T()) : atomic_(value) {}
-    T load(std::memory_order order) const {
-      ++counts.loads;
-      return atomic_.load(order);
-    }
-    void store(T value, std::memory_order order) {
-      ++counts.stores;
-      atomic_.store(value, order);
-    }
-    T exchange(T value, std::memory_order order) {
-      ++counts.rmws;
-      return atomic_.exchange(value, order);
-    }
-    T fetch_add(T value, std::memory_order order) {
-      ++counts.rmws;
-      return atomic_.fetch_add(value, order);
-    }
-    bool compare_exchange_weak(T& expected, T value, std::memory_order success, std::memory_order failure) {
-      ++counts.rmws;
-      return atomic_.compare_exchange_weak(expected, value, success, failure);
-    }
-    bool compare_exchange_strong(T& expected, T value, std::memory_order success, std::memory_order failure) {
-      ++counts.rmws;
-      return atomic_.compare_exchange_strong(expected, value, success, failure);
-    }
-
-   private:
-    friend struct CountingSync;
-    std::atomic<T> atomic_;
-  };
-  static void Fence(std::memory_order order) {
-    ++counts.fences;
-    StdSync::Fence(order);
-  }
-  static bool Park(Atomic<uint32_t>& word, uint32_t expected, Deadline deadline = kNoDeadline) {
-    ++counts.sleeps;
-    return StdSync::Park(word.atomic_, expected, deadline);
-  }
-  static void Wake(Atomic<uint32_t>& word, uint32_t n) {
-    ++counts.wakes;
-    StdSync::Wake(word.atomic_, n);
-  }
-  template <size_t kBytes>
-  static void CopyWords(void*, const Atomic<uint64_t>*) {}  // not used
-  template <size_t kBytes>
-  static void CopyWords(Atomic<uint64_t>*, const void*) {}
-};
-static_assert(SyncPolicy<CountingSync>);
-
-template <class F>
-Counts CountsOf(F f) {
-  CountingSync::counts = {};
-  f();
-  return CountingSync::counts;
-}
+using Counting = CountingSync<>;
 
 TEST(FlatCombinerCostTest, AnApplyAloneIsTwoRmwsAndThreeStoresAndNoFence) {
-  FlatCombiner<int, CountingSync> combiner;
-  const Counts counts = CountsOf([&] { combiner.Apply([](int& value) { ++value; }); });
+  FlatCombiner<int, Counting> combiner;
+  const SyncCounts counts = Counting::CountsOf([&] { combiner.Apply([](int& value) { ++value; }); });
   // Stores: the owner's name, its removal, the statistics. All on the line that the exchanges dirty anyway.
-  EXPECT_EQ(counts, (Counts{.loads = 2, .stores = 3, .rmws = 2}));
+  EXPECT_EQ(counts, (SyncCounts{.loads = 2, .stores = 3, .rmws = 2}));
+}
+
+TEST_F(FlatCombinerMeetingTest, WhoMeetsTakesTwoRmwsAndOneToSleepAndIsServedForOneAndOneABatch) {
+  using Sync = CountingSync<WatchedSync>;
+  BasicFlatCombiner<int, FlatCombinerOptions{.spins = 0, .yields = 0}, Sync> combiner;
+  std::array<SyncCounts, 3> served;
+  const SyncCounts serves = Sync::CountsOf([&] {
+    combiner.Apply([&](int&) {
+      for (SyncCounts& mine : served) {
+        StartAndAwait([&] { mine = Sync::CountsOf([&] { combiner.Apply([](int& value) { ++value; }); }); });
+      }
+    });
+  });
+  Join();
+  for (const SyncCounts& mine : served) {
+    EXPECT_EQ(mine.rmws, 3u) << "finds somebody inside, publishes, goes to sleep";
+    EXPECT_EQ(mine.stores + mine.fences + mine.wakes, 0u);
+  }
+  EXPECT_EQ(serves.rmws, 2u + 1 + served.size()) << "in and out, the batch, and telling each";
+  EXPECT_EQ(serves.wakes, served.size());
+  EXPECT_EQ(serves.sleeps + serves.fences, 0u);
 }
 
 TEST(FlatCombiningCounterCostTest, AFetchAddIsOneRmwAndNoOtherWrite) {
-  BasicFlatCombiningCounter<CountingSync> counter;
-  EXPECT_EQ(CountsOf([&] { counter.FetchAdd(1); }), (Counts{.loads = 1, .rmws = 1}));
-  EXPECT_EQ(CountsOf([&] { counter.FetchSub(1); }), (Counts{.loads = 1, .rmws = 1}));
-  EXPECT_EQ(CountsOf([&] { static_cast<void>(counter.Load()); }), (Counts{.loads = 1}));
-  EXPECT_EQ(CountsOf([&] { counter.Store(1); }), (Counts{.stores = 1}));
+  BasicFlatCombiningCounter<Counting> counter;
+  EXPECT_EQ(Counting::CountsOf([&] { counter.FetchAdd(1); }), (SyncCounts{.loads = 1, .rmws = 1}));
+  EXPECT_EQ(Counting::CountsOf([&] { counter.FetchSub(1); }), (SyncCounts{.loads = 1, .rmws = 1}));
+  EXPECT_EQ(Counting::CountsOf([&] { static_cast<void>(counter.Load()); }), (SyncCounts{.loads = 1}));
+  EXPECT_EQ(Counting::CountsOf([&] { counter.Store(1); }), (SyncCounts{.stores = 1}));
 }
 
 TEST(FlatCombiningCounterCostTest, ACombiningFetchAddAloneIsThreeRmws) {
-  BasicFlatCombiningCounter<CountingSync> counter;
+  BasicFlatCombiningCounter<Counting> counter;
   counter.SetCombining(true);
-  EXPECT_EQ(CountsOf([&] { counter.FetchAdd(1); }).rmws, 3u) << "in, add, out";
+  EXPECT_EQ(Counting::CountsOf([&] { counter.FetchAdd(1); }).rmws, 3u) << "in, add, out";
 }
 
 // ---- The counter ----
@@ -628,6 +594,32 @@ TEST(FlatCombiningCounterTuneTest, OneRunThatWasDisturbedDecidesNothing) {
   EXPECT_FALSE(counter.Tune<ScriptedClock>());
   ScriptedClock::Script({1000, 700, 1000, 1000000, 1000, 700, 1000, 1000000, 1000, 700});
   EXPECT_TRUE(counter.Tune<ScriptedClock>());
+}
+
+// A clock that has another thread override what is being measured.
+struct MeddlingClock : ScriptedClock {
+  static inline FlatCombiningCounter* counter = nullptr;
+  static inline std::thread meddler;
+  static time_point now() {
+    if (!meddler.joinable()) {
+      std::atomic<bool> started{false};
+      meddler = std::thread([&started] {
+        started.store(true);
+        counter->SetCombining(true);
+      });
+      for (SpinWait<> wait; !started.load();) wait();
+    }
+    return ScriptedClock::now();
+  }
+};
+
+TEST(FlatCombiningCounterTuneTest, AnOverrideAmidAMeasurementIsNotLost) {
+  FlatCombiningCounter counter;
+  MeddlingClock::counter = &counter;
+  ScriptRounds(1000, 1500);
+  EXPECT_FALSE(counter.Tune<MeddlingClock>());
+  MeddlingClock::meddler.join();
+  EXPECT_TRUE(counter.Stats().combining);
 }
 
 TEST(FlatCombiningCounterTuneTest, KeepsPreviousValuesExactWhileOthersAdd) {

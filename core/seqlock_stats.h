@@ -62,7 +62,8 @@ constexpr F Sum(F a, F b) noexcept {
 // Cost      Read: 2 loads and the copy; no store, no RMW. Write: 1 RMW, two copies. It dirties 2 lines and those of a
 //           slot. No allocation. With slots = 1 the object is sizeof(T) + 24 bytes, rounded up to 16.
 // Not for   pointees that get freed (RcuCell), |T| > 256 B, signal handlers that write, counters that every operation
-//           bumps (StripedCounter), the child of a fork(2) that came amid another thread's write.
+//           bumps (StripedCounter), the child of a fork(2) that came amid another thread's write: a CHECK failure, as
+//           is a write by more than Sync::kMaxThreads (4096) threads at once.
 // Proof     seqlock_stats_model fails if any [tag] below is weakened.
 // Example   SeqlockStatsTest.KeepsARunningMean
 template <class T, SeqlockOptions O = SeqlockOptions{}, SyncPolicy Sync = StdSync>
@@ -81,13 +82,21 @@ class BasicSeqlockStats {
   [[nodiscard]] T Read() const noexcept {
     Bytes bytes;
     for (SpinWait<Sync> wait; !TryCopy(&bytes);) {
-      if constexpr (O.slots == 1) wait();  // a writer is inside; with more slots one just left, so try again at once
+      if constexpr (O.slots == 1) {  // a writer is inside; with more slots one just left, so try again at once
+        CheckThatItLives(writer_.load(std::memory_order::relaxed));
+        wait();
+      }
     }
     return std::bit_cast<T>(bytes);
   }
 
-  // False iff writers overtook it: slots - 1 of them published and another began. `out` then holds unspecified bytes.
-  [[nodiscard]] bool TryRead(T& out) const noexcept { return TryCopy(std::addressof(out)); }
+  // False iff writers overtook it: slots - 1 of them published and another began. `out` is then as it was.
+  [[nodiscard]] bool TryRead(T& out) const noexcept {
+    Bytes bytes;  // where `out` has its tail padding, another object may have its members
+    if (!TryCopy(&bytes)) return false;
+    out = std::bit_cast<T>(bytes);
+    return true;
+  }
 
   // Publishes what edit(T&) makes of a private copy of the value, other writers excluded, readers not. If edit throws,
   // nothing is published. It may Read this object, and gets the old value; to write it is a CHECK failure.
@@ -101,7 +110,8 @@ class BasicSeqlockStats {
 
   void Store(const T& value) noexcept {
     const WriterLock lock(*this);
-    Publish(std::addressof(value));
+    const T whole = value;  // see TryRead
+    Publish(std::addressof(whole));
   }
 
   // Adds to one number, e.g. Add<&Stats::hits>(1). Integers wrap. Costs what Write costs: publishing the words of the
@@ -146,7 +156,7 @@ class BasicSeqlockStats {
         }
         if (owner == 0) continue;
         HOTPATH_CHECK(owner != self, "SeqlockStats: this thread is writing this object already");
-        HOTPATH_CHECK(!Sync::Vanished(owner - 1), "SeqlockStats: the thread that was writing did not survive fork(2)");
+        CheckThatItLives(owner);
       }
     }
     ~WriterLock() { stats_.writer_.store(0, std::memory_order::release); }  // [L2] pairs L1
@@ -161,7 +171,12 @@ class BasicSeqlockStats {
   constexpr BasicSeqlockStats(const std::array<uint64_t, kWords>& words, std::index_sequence<i...>) noexcept
       : slots_{Slot{{words[i]...}}} {}
 
-  static constexpr std::array<uint64_t, kWords> ToWords(const T& value) noexcept {
+  static void CheckThatItLives(uint32_t owner) noexcept {
+    HOTPATH_CHECK(owner == 0 || !Sync::Vanished(owner - 1),
+                  "SeqlockStats: the thread that was writing did not survive fork(2)");
+  }
+
+  static constexpr std::array<uint64_t, kWords> ToWords(T value) noexcept {
     std::array<std::byte, kWords * 8> padded{};
     std::ranges::copy(std::bit_cast<std::array<std::byte, sizeof(T)>>(value), padded.begin());
     return std::bit_cast<std::array<uint64_t, kWords>>(padded);
@@ -198,8 +213,8 @@ class BasicSeqlockStats {
   Slot slots_[O.slots];
 };
 
-template <class T, SeqlockOptions O = SeqlockOptions{}>
-using SeqlockStats = BasicSeqlockStats<T, O>;
+template <class T, SeqlockOptions O = SeqlockOptions{}, SyncPolicy Sync = StdSync>
+using SeqlockStats = BasicSeqlockStats<T, O, Sync>;
 
 }  // namespace hotpath
 

@@ -91,6 +91,7 @@ static_assert(sizeof(SeqlockStats<Bytes<1>, SeqlockOptions{.slots = 1}>) == 32);
 static_assert(sizeof(SeqlockStats<Bytes<64>, SeqlockOptions{.slots = 2}>) == 128 + 128 + 2 * 128);
 static_assert(sizeof(SeqlockStats<Bytes<256>>) == 128 + 128 + 4 * 384);
 static_assert(std::is_trivially_destructible_v<Stats>);
+static_assert(std::is_same_v<Stats, SeqlockStats<Counters, SeqlockOptions{}, StdSync>>);
 
 // Globals need no dynamic initialisation.
 constinit SeqlockStats<Counters> g_zero;
@@ -157,6 +158,45 @@ TYPED_TEST(SeqlockStatsBytesTest, ReadsNothingFromBesideTheObject) {
   auto cell = std::make_unique<typename TestFixture::Cell>(this->Pattern(1));  // AddressSanitizer guards its ends
   cell->Store(this->Pattern(2));
   EXPECT_EQ(cell->Read(), this->Pattern(2));
+}
+
+// A base whose tail padding has a member of the object derived from it, and a member whose has its neighbour.
+struct Base5 {
+  Base5() {}
+  uint32_t a = 0;
+  uint8_t b = 0;
+};
+struct Derived : Base5 {
+  uint8_t c = 0;
+};
+struct Neighbours {
+  [[no_unique_address]] Base5 value;
+  uint8_t c = 0;
+};
+static_assert(sizeof(Base5) == 8 && sizeof(Derived) == 8 && sizeof(Neighbours) == 8, "c is in the padding");
+
+template <uint32_t kSlots>
+void LeavesTailPaddingAlone() {
+  SeqlockStats<Base5, SeqlockOptions{.slots = kSlots}> stats;
+  Derived in;
+  in.a = 1, in.b = 2, in.c = 3;
+  stats.Store(in);
+  Derived out;
+  out.c = 7;
+  ASSERT_TRUE(stats.TryRead(out));
+  EXPECT_EQ(out.a, 1u);
+  EXPECT_EQ(out.b, 2u);
+  EXPECT_EQ(out.c, 7u);
+  Neighbours neighbours;
+  neighbours.c = 8;
+  ASSERT_TRUE(stats.TryRead(neighbours.value));
+  EXPECT_EQ(neighbours.value.a, 1u);
+  EXPECT_EQ(neighbours.value.b, 2u);
+  EXPECT_EQ(neighbours.c, 8u);
+}
+TEST(SeqlockStatsTest, WritesNothingIntoTheTailPaddingOfWhatItReadsInto) {
+  LeavesTailPaddingAlone<1>();
+  LeavesTailPaddingAlone<4>();
 }
 
 // ---- Write ----
@@ -414,8 +454,9 @@ void ReaderOfASlotThatIsBeingFilledIsRefused() {
       };
       stats.Store(Counters{200, 200});
     };
-    Counters seen;
+    Counters seen{7, 8};
     EXPECT_FALSE(stats.TryRead(seen));
+    EXPECT_EQ(seen, (Counters{7, 8})) << "it is left as it was";
   }
 }
 TEST(SeqlockStatsTest, ReaderOfASlotThatIsBeingFilledIsRefused) {
@@ -423,6 +464,22 @@ TEST(SeqlockStatsTest, ReaderOfASlotThatIsBeingFilledIsRefused) {
   ReaderOfASlotThatIsBeingFilledIsRefused<2>();
   ReaderOfASlotThatIsBeingFilledIsRefused<3>();
   ReaderOfASlotThatIsBeingFilledIsRefused<4>();
+}
+
+// The death test forks while another thread is half way through its words.
+TEST(SeqlockStatsDeathTest, ReadOfASingleSlotAfterAForkThatLostTheWriterIsACheckAndNotADeadlock) {
+  Interrupted<1> stats;
+  std::atomic<bool> amid{false}, leave{false};
+  InterruptedSync::amid_store = [&] {
+    amid.store(true);
+    for (SpinWait<> wait; !leave.load();) wait();
+  };
+  std::thread writer([&] { stats.Store(Counters{1, 1}); });
+  for (SpinWait<> wait; !amid.load();) wait();
+  EXPECT_DEATH(static_cast<void>(stats.Read()), "did not survive fork");
+  leave.store(true);
+  writer.join();
+  EXPECT_EQ(stats.Read(), (Counters{1, 1}));
 }
 
 TEST(SeqlockStatsTest, RefusedReadTriesAgainAndReturnsTheNewValue) {

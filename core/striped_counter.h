@@ -103,7 +103,9 @@ class Cells {
 //           the object's own 9 lines. Without memory for its cell a thread adds, by an RMW, to one that all such
 //           threads share, and asks again the next time.
 // Not for   the value before or at a moment (FlatCombiningCounter); many counters that few threads use (std::atomic);
-//           signal handlers, where an Add may undo the one it interrupted.
+//           signal handlers, where an Add may undo the one it interrupted; more than Sync::kMaxThreads (4096) threads
+//           at once, a CHECK failure; threads that add to it when it is destroyed, as detached ones may to a global
+//           when main returns: a global of theirs must last, `StripedCounter& n = *new StripedCounter;`.
 // Proof     striped_counter_model fails if any [tag] is weakened.
 // Example   StripedCounterTest.CountsWhatManyThreadsDo
 template <StripedCounterOptions O = StripedCounterOptions{}, SyncPolicy Sync = StdSync>

@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <latch>
 #include <limits>
 #include <memory>
@@ -15,6 +16,7 @@
 
 #include "bench/base/heap_counter.h"
 #include "gtest/gtest.h"
+#include "hotpath/core/base/counting_sync.h"
 
 namespace hotpath {
 namespace {
@@ -238,82 +240,45 @@ TEST(StripedCounterDeathTest, ThreadsOfTheChildOfAForkCountToo) {
   EXPECT_EQ(counter.ExactTotal(), 1);
 }
 
+TEST(StripedCounterDeathTest, AGlobalThatLastsMayBeAddedToWhileTheProcessExits) {
+  EXPECT_EXIT(
+      {
+        static auto& counter = *new StripedCounter;
+        std::latch adding(12);
+        for (int i = 0; i < 12; ++i) {
+          std::thread([&adding] {
+            static_cast<void>(StdSync::ThreadIndex());
+            counter.Add(1);
+            adding.count_down();
+            for (SpinWait<> wait;; wait()) counter.Add(1);
+          }).detach();
+        }
+        adding.wait();
+        std::exit(0);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
 // ---- What it costs, counted ----
 
-struct Counts {
-  uint64_t loads = 0, stores = 0, rmws = 0;
-  bool operator==(const Counts&) const = default;
-};
-struct CountingSync : StdSync {
-  static inline thread_local Counts counts;
-
-  template <class T>
-  class Atomic {
-   public:
-    constexpr explicit(false) Atomic(T value = T()) : atomic_(value) {}
-    T load(std::memory_order order) const {
-      ++counts.loads;
-      return atomic_.load(order);
-    }
-    void store(T value, std::memory_order order) {
-      ++counts.stores;
-      atomic_.store(value, order);
-    }
-    T exchange(T value, std::memory_order order) {
-      ++counts.rmws;
-      return atomic_.exchange(value, order);
-    }
-    T fetch_add(T value, std::memory_order order) {
-      ++counts.rmws;
-      return atomic_.fetch_add(value, order);
-    }
-    bool compare_exchange_weak(T& expected, T value, std::memory_order success, std::memory_order failure) {
-      ++counts.rmws;
-      return atomic_.compare_exchange_weak(expected, value, success, failure);
-    }
-    bool compare_exchange_strong(T& expected, T value, std::memory_order success, std::memory_order failure) {
-      ++counts.rmws;
-      return atomic_.compare_exchange_strong(expected, value, success, failure);
-    }
-
-   private:
-    friend struct CountingSync;
-    std::atomic<T> atomic_;
-  };
-  static bool Park(Atomic<uint32_t>& word, uint32_t expected, Deadline deadline = kNoDeadline) {
-    return StdSync::Park(word.atomic_, expected, deadline);
-  }
-  static void Wake(Atomic<uint32_t>& word, uint32_t n) { StdSync::Wake(word.atomic_, n); }
-  template <size_t kBytes>
-  static void CopyWords(void*, const Atomic<uint64_t>*) {}  // not used
-  template <size_t kBytes>
-  static void CopyWords(Atomic<uint64_t>*, const void*) {}
-};
-static_assert(SyncPolicy<CountingSync>);
-
-template <class F>
-Counts CountsOf(F f) {
-  CountingSync::counts = {};
-  f();
-  return CountingSync::counts;
-}
+using Counting = CountingSync<>;
 
 TEST(StripedCounterCostTest, AnAddIsOneLoadAndOneStoreAndNoRmw) {
-  BasicStripedCounter<StripedCounterOptions{}, CountingSync> counter;
-  EXPECT_EQ(CountsOf([&] { counter.Add(1); }), (Counts{.loads = 1, .stores = 1}));
-  EXPECT_EQ(CountsOf([&] { counter.Add(-1); }), (Counts{.loads = 1, .stores = 1}));
+  BasicStripedCounter<StripedCounterOptions{}, Counting> counter;
+  EXPECT_EQ(Counting::CountsOf([&] { counter.Add(1); }), (SyncCounts{.loads = 1, .stores = 1}));
+  EXPECT_EQ(Counting::CountsOf([&] { counter.Add(-1); }), (SyncCounts{.loads = 1, .stores = 1}));
 }
 
-TEST(StripedCounterCostTest, ATotalReadsTheCellsOfLiveThreadsOnceAndWritesNothing) {
-  BasicStripedCounter<StripedCounterOptions{}, CountingSync> counter;
+TEST(StripedCounterCostTest, ATotalReadsEveryCellThatWasMadeOnceAndWritesNothing) {
+  BasicStripedCounter<StripedCounterOptions{}, Counting> counter;
   counter.Add(1);
-  const Counts few{.loads = 8 + 2};  // cells; whether there are more; and the cell that is shared without memory
-  EXPECT_EQ(CountsOf([&] { static_cast<void>(counter.ApproximateTotal()); }), few);
-  EXPECT_EQ(CountsOf([&] { static_cast<void>(counter.ExactTotal()); }), few);
+  const SyncCounts few{.loads = 8 + 2};  // cells; whether there are more; and the cell that is shared without memory
+  EXPECT_EQ(Counting::CountsOf([&] { static_cast<void>(counter.ApproximateTotal()); }), few);
+  EXPECT_EQ(Counting::CountsOf([&] { static_cast<void>(counter.ExactTotal()); }), few);
   OnThreadsAtOnce(12, [&](int) { counter.Add(1); });
-  const Counts more{.loads = 16 + 3};
-  EXPECT_EQ(CountsOf([&] { EXPECT_EQ(counter.ApproximateTotal(), 13); }), more);
-  EXPECT_EQ(CountsOf([&] { EXPECT_EQ(counter.ExactTotal(), 13); }), more);
+  const SyncCounts more{.loads = 16 + 3};
+  EXPECT_EQ(Counting::CountsOf([&] { EXPECT_EQ(counter.ApproximateTotal(), 13); }), more);
+  EXPECT_EQ(Counting::CountsOf([&] { EXPECT_EQ(counter.ExactTotal(), 13); }), more);
 }
 
 }  // namespace

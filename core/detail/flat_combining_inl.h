@@ -38,9 +38,8 @@ class Combiner {
   using Request = flat_combining_internal::Request<Sync>;
 
   constexpr Combiner() = default;
-  ~Combiner() {
-    HOTPATH_CHECK(state_.load(std::memory_order::relaxed) == nullptr, "a FlatCombiner is destroyed while in use");
-  }
+
+  bool InUse() const noexcept { return state_.load(std::memory_order::relaxed) != nullptr; }
 
   // True: the caller is alone inside, `mine` is not served yet, and Leave must follow. False: another served it.
   bool Enter(Request& mine) noexcept {
@@ -119,7 +118,7 @@ class Combiner {
   }
 
   static uint32_t Await(Atomic<uint32_t>& status) noexcept {
-    for (uint32_t turn = 0; turn < kOptions.spins + kOptions.yields; ++turn) {
+    for (uint64_t turn = 0; turn < uint64_t{kOptions.spins} + kOptions.yields; ++turn) {
       const uint32_t now = status.load(std::memory_order::acquire);  // [T2] pairs T1
       if (now != Request::kWaiting) return now;
       turn < kOptions.spins ? Sync::Relax() : Sync::Yield();
