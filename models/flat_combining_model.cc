@@ -19,6 +19,7 @@ template <uint32_t kSpins, uint32_t kYields, uint32_t kBudget>
 using Shared = BasicFlatCombiner<Ledger, FlatCombinerOptions{kSpins, kYields, kBudget}, RelacySync>;
 using Sleepers = Shared<0, 0, 64>;
 using HandsOverAtOnce = Shared<0, 0, 1>;
+using ServesNobody = Shared<0, 0, 0>;  // unless it was handed a batch
 
 template <class Combiner>
 uint64_t Add(Combiner& combiner, uint64_t delta) {
@@ -65,7 +66,7 @@ using ThreeCallers = Adders<Sleepers, 3, 1>;
 // The role moves on: a combiner that has served one request hands over to the next, who has its own to do and the rest
 // of a batch.
 using HandOver = Adders<HandsOverAtOnce, 3, 2>;
-using HandOverToTheNextEachTime = Adders<Shared<0, 0, 0>, 3, 1>;
+using HandOverToTheNextEachTime = Adders<ServesNobody, 3, 1>;
 
 // A combiner is held up in the middle, until those who publish to it have: nobody is forgotten, and the one that it
 // hands over to finds the rest. Two are published before it collects.
@@ -110,6 +111,28 @@ struct OperationsThrow : Model<OperationsThrow, 3> {
   }
 };
 
+// The same for callers that were handed the role, and serve the rest of a batch when their own operation has thrown.
+struct LeadersThrow : Model<LeadersThrow, 3> {
+  ServesNobody combiner;
+
+  void thread(unsigned id) {
+    const uint32_t self = RelacySync::ThreadIndex();
+    bool on_its_own = false;
+    unsigned caught = 0;
+    try {
+      combiner.Apply([&](Ledger& ledger) {
+        ++ledger.operations;
+        on_its_own = RelacySync::ThreadIndex() == self;
+        if (on_its_own) throw id + 10;
+      });
+    } catch (unsigned thrown) {
+      caught = thrown;
+    }
+    HOTPATH_CHECK(caught == (on_its_own ? id + 10 : 0), "an exception went astray");
+  }
+  void finish() { MustHold(combiner, 0, 3); }
+};
+
 // A thread ends with its call, and another takes its index while who served it may not be done with telling it.
 struct ThreadEndsOnceServed : Model<ThreadEndsOnceServed, 3> {
   Sleepers combiner;
@@ -140,9 +163,9 @@ struct OperationsAreOrdered : Model<OperationsAreOrdered, 2> {
 
 // Apply inside an operation fails a check, on the caller's own thread or on the one that runs it for its caller. Other
 // models show that the check is silent where it must be.
-template <bool kOnAnother>
-struct ReEntry : Model<ReEntry<kOnAnother>, 3> {
-  Sleepers combiner;
+template <class Combiner, bool kOnAnother>
+struct ReEntry : Model<ReEntry<Combiner, kOnAnother>, 3> {
+  Combiner combiner;
 
   void thread(unsigned id) {
     if (id != 0) return static_cast<void>(Add(combiner, 1));
@@ -152,8 +175,20 @@ struct ReEntry : Model<ReEntry<kOnAnother>, 3> {
     });
   }
 };
-using ReEntryOnTheCaller = ReEntry<false>;
-using ReEntryOnTheCombiner = ReEntry<true>;
+using ReEntryOnTheCaller = ReEntry<Sleepers, false>;
+using ReEntryOnTheCombiner = ReEntry<Sleepers, true>;
+// Who serves another's here was handed the role.
+using ReEntryOnALeader = ReEntry<ServesNobody, true>;
+// Of two callers, the one that was collected and runs its own operation was handed the role.
+struct ReEntryOfALeader : Model<ReEntryOfALeader, 2> {
+  ServesNobody combiner;
+
+  void thread(unsigned id) {
+    combiner.Apply([&](Ledger&) {
+      if (id == 0 && combiner.Stats().combined > 0) Add(combiner, 1);
+    });
+  }
+};
 
 bool IsFound(const ModelEntry& re_entry) {
   const Outcome outcome = RunJob(re_entry, {0, Search::kRandom, 1000});
@@ -262,13 +297,16 @@ using CombinedAdditionsPublish = AdditionsPublish<true>;
 
 int main(int argc, char** argv) {
   using namespace hotpath::model;
-  if (!IsFound(HOTPATH_MODEL(ReEntryOnTheCaller)) || !IsFound(HOTPATH_MODEL(ReEntryOnTheCombiner))) return 1;
-  return Main(
-      argc, argv,
-      {HOTPATH_MODEL(TwoCallers), HOTPATH_MODEL(TwoCallersTwice), HOTPATH_MODEL(TwoCallersWhoYield),
-       HOTPATH_MODEL(ThreeCallers), HOTPATH_MODEL(HandOver), HOTPATH_MODEL(HandOverToTheNextEachTime),
-       HOTPATH_MODEL(CombinerIsPreempted), HOTPATH_MODEL(OperationsThrow), HOTPATH_MODEL(ThreadEndsOnceServed),
-       HOTPATH_MODEL(OperationsAreOrdered), HOTPATH_MODEL(CombinedTickets), HOTPATH_MODEL(CombinedTicketsHandedOver),
-       HOTPATH_MODEL(TicketsFromDirectToCombined), HOTPATH_MODEL(CombinedIsSeqCst), HOTPATH_MODEL(DirectIsSeqCst),
-       HOTPATH_MODEL(StoresAreSeqCst), HOTPATH_MODEL(DirectAdditionsPublish), HOTPATH_MODEL(CombinedAdditionsPublish)});
+  for (const ModelEntry& re_entry : {HOTPATH_MODEL(ReEntryOnTheCaller), HOTPATH_MODEL(ReEntryOnTheCombiner),
+                                     HOTPATH_MODEL(ReEntryOnALeader), HOTPATH_MODEL(ReEntryOfALeader)}) {
+    if (!IsFound(re_entry)) return 1;
+  }
+  return Main(argc, argv,
+              {HOTPATH_MODEL(TwoCallers), HOTPATH_MODEL(TwoCallersTwice), HOTPATH_MODEL(TwoCallersWhoYield),
+               HOTPATH_MODEL(ThreeCallers), HOTPATH_MODEL(HandOver), HOTPATH_MODEL(HandOverToTheNextEachTime),
+               HOTPATH_MODEL(CombinerIsPreempted), HOTPATH_MODEL(OperationsThrow), HOTPATH_MODEL(LeadersThrow),
+               HOTPATH_MODEL(ThreadEndsOnceServed), HOTPATH_MODEL(OperationsAreOrdered), HOTPATH_MODEL(CombinedTickets),
+               HOTPATH_MODEL(CombinedTicketsHandedOver), HOTPATH_MODEL(TicketsFromDirectToCombined),
+               HOTPATH_MODEL(CombinedIsSeqCst), HOTPATH_MODEL(DirectIsSeqCst), HOTPATH_MODEL(StoresAreSeqCst),
+               HOTPATH_MODEL(DirectAdditionsPublish), HOTPATH_MODEL(CombinedAdditionsPublish)});
 }

@@ -1,3 +1,4 @@
+#include <array>
 #include <cstdint>
 
 #include "hotpath/core/seqlock_stats.h"
@@ -77,6 +78,24 @@ struct TwoWriters : Model<TwoWriters<kSlots>, 3> {
 };
 using TwoWritersOneSlot = TwoWriters<1>;
 using TwoWritersTwoSlots = TwoWriters<2>;
+using TwoWritersThreeSlots = TwoWriters<3>;
+
+// A value whose last word is half full.
+struct PartialLastWord : Model<PartialLastWord, 2> {
+  using Three = std::array<uint32_t, 3>;
+  BasicSeqlockStats<Three, SeqlockOptions{.slots = 2}, RelacySync> cell;
+
+  void thread(unsigned id) {
+    for (uint32_t i = 1; id == 0 && i <= 3; ++i) cell.Store({i, i, i});
+    Three seen{9, 9, 9};
+    if (cell.TryRead(seen)) {
+      HOTPATH_CHECK(seen[0] == seen[1] && seen[1] == seen[2] && seen[2] <= 3, "a mixture of two versions");
+    } else {
+      HOTPATH_CHECK(id == 1 && seen == (Three{9, 9, 9}), "a refused read wrote something");
+    }
+  }
+  void finish() { HOTPATH_CHECK(cell.Read() == (Three{3, 3, 3})); }
+};
 
 template <uint32_t kSlots>
 struct AddAgainstWrite : Model<AddAgainstWrite<kSlots>, 3> {
@@ -204,6 +223,8 @@ int main(int argc, char** argv) {
                HOTPATH_MODEL(FourSlotsReused),
                HOTPATH_MODEL(TwoWritersOneSlot),
                HOTPATH_MODEL(TwoWritersTwoSlots),
+               HOTPATH_MODEL(TwoWritersThreeSlots),
+               HOTPATH_MODEL(PartialLastWord),
                HOTPATH_MODEL(AddAgainstWriteOneSlot),
                HOTPATH_MODEL(AddAgainstWriteTwoSlots),
                HOTPATH_MODEL(ThrowingEditOneSlot),
