@@ -9,6 +9,7 @@
 #include "gtest/gtest.h"
 #include "hotpath/core/base/sync.h"
 #include "hotpath/core/seqlock_stats.h"
+#include "stress/base/chaos_sync.h"
 #include "stress/base/rng.h"
 #include "stress/base/storm.h"
 
@@ -84,6 +85,7 @@ using Cases =
                    Case<64, 4, YieldingSync>, Case<65, 1, YieldingSync>, Case<65, 2, YieldingSync>,
                    Case<65, 4, YieldingSync>, Case<256, 1, YieldingSync>, Case<256, 2, YieldingSync>,
                    Case<256, 3, YieldingSync>, Case<256, 4, YieldingSync>, Case<64, 1, StdSync>, Case<64, 2, StdSync>,
+                   Case<20, 1, ChaosSync>, Case<20, 2, ChaosSync>, Case<20, 3, ChaosSync>, Case<20, 4, ChaosSync>,
                    Case<64, 4, StdSync>, Case<256, 1, StdSync>, Case<256, 2, StdSync>, Case<256, 4, StdSync>>;
 TYPED_TEST_SUITE(SeqlockStatsStress, Cases);
 
@@ -99,10 +101,12 @@ TYPED_TEST(SeqlockStatsStress, ReadersOfARestlessWriterSeeWholeValuesAndDoNotSta
     cell.Write([](auto& value) { value.Become(value.version() + 1); });
     written.fetch_add(1, std::memory_order::relaxed);
   });
-  for (int reader = 0; reader < 2; ++reader) {
-    storm.Crowd(1, [&, newest = uint64_t{0}, refusals = uint64_t{0}](Rng&) mutable {
+  for (const bool waits : {false, true}) {
+    storm.Crowd(1, [&, waits, newest = uint64_t{0}, refusals = uint64_t{0}](Rng&) mutable {
       typename TypeParam::Value seen;
-      if (!cell.TryRead(seen)) {
+      if (waits) {
+        seen = cell.Read();
+      } else if (!cell.TryRead(seen)) {
         storm.Collided();
         if (++refusals > longest.load(std::memory_order::relaxed)) longest.store(refusals, std::memory_order::relaxed);
         return;

@@ -44,22 +44,23 @@ inline uint64_t HashOf(const std::optional<uint64_t>& value) {
 
 }  // namespace specifications_internal
 
-// A counter that starts at 0. fetch_add returns the value before; fetch_add(0) is a load.
+// A counter that starts at 0. fetch_add returns the value before; fetch_add(0) is a load. A store returns 0.
 struct CounterSpec {
   struct Call {
     uint64_t delta;
+    bool stores = false;
   };
   using Result = uint64_t;
   using State = uint64_t;
   static uint64_t Key(const Call&) { return 0; }
   static bool Apply(State& state, const Call& call, const Result* result) {
-    const uint64_t before = state;
-    state += call.delta;
+    const uint64_t before = call.stores ? 0 : state;
+    state = call.stores ? call.delta : state + call.delta;
     return specifications_internal::Is(result, before);
   }
   static uint64_t Hash(State state) { return state; }
   static void Print(std::ostream& out, const Call& call, const Result* result) {
-    out << "fetch_add(" << call.delta << ")";
+    out << (call.stores ? "store(" : "fetch_add(") << call.delta << ")";
     specifications_internal::PrintResult(out, result);
   }
 };
