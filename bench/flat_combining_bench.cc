@@ -14,9 +14,14 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "bench/base/rows.h"
 #include "hotpath/core/base/sync.h"
 #include "hotpath/core/flat_combining.h"
+
+#if HOTPATH_HAVE_LIBCDS && HOTPATH_HAVE_BOOST_THREAD
+#include "cds/algo/flat_combining/kernel.h"
+#endif
 
 namespace hotpath::bench {
 namespace {
@@ -96,6 +101,46 @@ class Locked {
   alignas(kCacheLineSize) Object object_;
 };
 
+template <class Object>
+class AbslLocked {
+ public:
+  uint64_t Do(uint64_t random) {
+    absl::MutexLock lock(&mu_);
+    return object_.Do(random);
+  }
+
+ private:
+  alignas(kCacheLineSize) absl::Mutex mu_;
+  alignas(kCacheLineSize) Object object_;
+};
+
+#if HOTPATH_HAVE_LIBCDS && HOTPATH_HAVE_BOOST_THREAD
+// Waiters yield: by default they would sleep for 2 ms.
+template <class Object>
+class CdsCombined {
+ public:
+  struct Record : cds::algo::flat_combining::publication_record {
+    uint64_t random = 0, result = 0;
+  };
+  uint64_t Do(uint64_t random) {
+    auto* const record = kernel_.acquire_record();
+    record->random = random;
+    kernel_.combine(cds::algo::flat_combining::req_Operation, record, *this);
+    const uint64_t result = record->result;
+    kernel_.release_record(record);
+    return result;
+  }
+  void fc_apply(Record* record) { record->result = object_.Do(record->random); }
+
+ private:
+  struct Traits : cds::algo::flat_combining::traits {
+    using wait_strategy = cds::algo::flat_combining::wait_strategy::backoff<cds::backoff::exponential<>>;
+  };
+  cds::algo::flat_combining::kernel<Record, Traits> kernel_;
+  alignas(kCacheLineSize) Object object_;
+};
+#endif
+
 // Waiters yield at times, for with more threads than cores the one whose turn it is may not be running.
 template <class Object>
 class QueueLocked {
@@ -160,7 +205,8 @@ void AddObject(Rows& rows) {
   for (const int threads : {1, 2, 4, 8, 16}) {
     Row& row = rows.Add({.id = std::string("combine/") + Object::kName + "/t" + std::to_string(threads),
                          .optimisation = 1,
-                         .threads = threads});
+                         .threads = threads,
+                         .latency = threads > 1});
     row.Naive("std::mutex", [] { return Use<Locked<Object>>(); }).Ours("FlatCombiner", [] {
       return Use<Combined<Object>>();
     });
@@ -169,6 +215,13 @@ void AddObject(Rows& rows) {
     if (threads <= 2 || threads <= static_cast<int>(std::thread::hardware_concurrency())) {
       row.Peer("MCS lock", [] { return Use<QueueLocked<Object>>(); });
     }
+    row.Peer("absl::Mutex", [] { return Use<AbslLocked<Object>>(); });
+#if HOTPATH_HAVE_LIBCDS && HOTPATH_HAVE_BOOST_THREAD
+    row.Peer("libcds", [] { return Use<CdsCombined<Object>>(); });
+#else
+    row.NotInstalled("libcds");
+#endif
+    if (threads == 1) row.AtLeast(3, "libcds");
     if (threads == 2) row.AtLeast(1, "std::mutex");
   }
 }
@@ -179,6 +232,7 @@ HOTPATH_BENCH_ROWS(rows) {
               .optimisation = 1,
               .claim = threads == 16 ? "counter" : "",
               .threads = threads,
+              .latency = threads > 1,
               .note = "an exact counter is as fast as the hardware's addition, and no faster"})
         .Naive("std::atomic",
                [] {

@@ -41,8 +41,11 @@ auto ReadOf(int threads) {
 }
 
 HOTPATH_BENCH_ROWS(rows) {
-  for (const int threads : {1, 2, 8, 16}) {
-    Row& row = rows.Add({.id = "counter/add/t" + std::to_string(threads), .optimisation = 1, .threads = threads});
+  for (const int threads : {1, 2, 4, 8, 16}) {
+    Row& row = rows.Add({.id = "counter/add/t" + std::to_string(threads),
+                         .optimisation = 1,
+                         .threads = threads,
+                         .latency = threads > 1});
     row.Naive("std::atomic",
               [] {
                 const auto n = Isolated<std::atomic<int64_t>>(0);

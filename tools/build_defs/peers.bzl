@@ -1,6 +1,7 @@
 """Libraries to measure ours against, where they are installed.
 
     @hotpath_peers//:liburcu_memb, :liburcu_qsbr, :ck, :libcds, :xenium, :tbb, :libcuckoo, :concurrentqueue, :boost,
+                     :boost_thread,
                      :re2, :hyperscan, :highway, :protobuf, :tcmalloc, :jemalloc, :mimalloc
 
 Each is a library that defines HOTPATH_HAVE_<NAME> as 1 and links the system's copy or, where that is not installed,
@@ -14,6 +15,8 @@ process's own (bench/base/peer_allocator.h).
 # linker resolves), further libraries to link with them.
 _PEERS = {
     "boost": struct(header = "boost/version.hpp"),
+    # What the flat combining of libcds keeps its threads' records in.
+    "boost_thread": struct(header = "boost/thread/tss.hpp", libs = ["libboost_thread.so"]),
     "ck": struct(header = "ck_sequence.h", libs = ["libck.a", "libck.so"]),
     "concurrentqueue": struct(header = "concurrentqueue/concurrentqueue.h"),
     "highway": struct(header = "hwy/highway.h", libs = ["libhwy.a", "libhwy.so"]),
