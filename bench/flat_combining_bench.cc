@@ -66,6 +66,12 @@ struct Histogram {
   uint64_t sum = 0, low = UINT64_MAX, high = 0, count = 0;
 };
 
+struct Word {  // costs next to nothing: what sharing takes
+  static constexpr const char* kName = "word";
+  uint64_t Do(uint64_t random) { return value += random; }
+  uint64_t value = 0;
+};
+
 // ---- Ways to share them ----
 
 template <class Object>
@@ -243,6 +249,7 @@ HOTPATH_BENCH_ROWS(rows) {
         .Variant("combining", [] { return CountOurs(true); })
         .AtLeast(0.97, "std::atomic");
   }
+  AddObject<Word>(rows);
   AddObject<Heap>(rows);
   AddObject<OrderedMap>(rows);
   AddObject<Histogram>(rows);
