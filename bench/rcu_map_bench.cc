@@ -1,6 +1,6 @@
 // A map of 1,000 entries that is read all the time: RcuMap beside std::unordered_map under std::shared_mutex, a map
-// that is copied for every update, and liburcu's guarded readers. Values say which key they belong to, so that a wrong
-// one shows.
+// that is copied for every update, liburcu's guarded readers, and TBB's map. Values say which key they belong to, so
+// that a wrong one shows.
 
 #include <atomic>
 #include <cstddef>
@@ -21,6 +21,12 @@
 
 #if HOTPATH_HAVE_LIBURCU_MEMB
 #include <urcu/urcu-memb.h>
+#endif
+#if HOTPATH_HAVE_LIBURCU_QSBR
+#include <urcu/urcu-qsbr.h>
+#endif
+#if HOTPATH_HAVE_TBB
+#include <tbb/concurrent_hash_map.h>
 #endif
 
 namespace hotpath::bench {
@@ -107,6 +113,8 @@ class CopiedMap {
 class UrcuMemb {
  public:
   UrcuMemb() { Fill(map_); }
+  static void Begin() { urcu_memb_register_thread(); }
+  static void End() { urcu_memb_unregister_thread(); }
   uint64_t Get(uint64_t key) const {
     urcu_memb_read_lock();
     const uint64_t got = current_.load(std::memory_order::acquire)->find(key)->second.key;
@@ -120,23 +128,92 @@ class UrcuMemb {
 };
 #endif
 
+#if HOTPATH_HAVE_LIBURCU_QSBR
+// Readers say when they read nothing: here, at every 256th read.
+class UrcuQsbr {
+ public:
+  UrcuQsbr() { Fill(map_); }
+  static void Begin() { urcu_qsbr_register_thread(); }
+  static void End() { urcu_qsbr_unregister_thread(); }
+  uint64_t Get(uint64_t key) const {
+    static thread_local uint32_t reads = 0;
+    const uint64_t got = current_.load(std::memory_order::acquire)->find(key)->second.key;
+    if (++reads % 256 == 0) urcu_qsbr_quiescent_state();
+    return got;
+  }
+
+ private:
+  Plain map_;
+  std::atomic<const Plain*> current_{&map_};
+};
+#endif
+
+#if HOTPATH_HAVE_TBB
+class Tbb {
+ public:
+  Tbb() {
+    for (uint64_t key = 0; key < kEntries; ++key) map_.insert({key, Value{key}});
+  }
+  uint64_t Get(uint64_t key) const {
+    Map::const_accessor found;
+    map_.find(found, key);
+    return found->second.key;
+  }
+  void Update(uint64_t key) {
+    Map::accessor found;
+    map_.find(found, key);
+    found->second = Value{key};
+  }
+
+ private:
+  struct HashCompare {
+    size_t hash(uint64_t key) const { return Hash()(key); }
+    bool equal(uint64_t a, uint64_t b) const { return a == b; }
+  };
+  using Map = tbb::concurrent_hash_map<uint64_t, Value, HashCompare>;
+  Map map_;
+};
+#endif
+
 template <class Map>
 auto Reader() {
   const auto map = Isolated<Map>();
-  return [map](Worker& worker) {
+  auto ops = Ops([map](Worker& worker) {
     const uint64_t key = worker.Random() % kEntries;
     if (map->Get(key) != key) worker.Torn();
-  };
+  });
+  if constexpr (requires { Map::Begin(); }) {
+    return std::move(ops).OnThread([](Worker&) { Map::Begin(); }, [](Worker&) { Map::End(); });
+  } else {
+    return ops;
+  }
 }
 template <class Map>
-auto ReaderBesideWriter() {
+auto ReaderBeside(auto writer) {
   const auto map = Isolated<Map>();
   return Ops([map](Worker& worker) {
            const uint64_t key = worker.Random() % kEntries;
            if (map->Get(key) != key) worker.Torn();
          })
-      .WithBackground([map](Worker& worker) { map->Update(worker.Random() % kEntries); });
+      .WithBackground([map, writer](Worker& worker) mutable {
+        if (writer.IsDue()) map->Update(worker.Random() % kEntries);
+      });
 }
+struct Continuously {
+  static bool IsDue() { return true; }
+};
+// 1,000 times a second. Only the time in windows counts: between two of them the thread does not come by.
+struct PerMillisecond {
+  uint64_t last = Ticks(), since = 0;
+  bool IsDue() {
+    const uint64_t now = Ticks(), passed = now - last;
+    last = now;
+    if (passed < NsToTicks(10'000)) since += passed;
+    if (since < NsToTicks(1'000'000)) return false;
+    since = 0;
+    return true;
+  }
+};
 template <class Map>
 auto Updater() {
   const auto map = Isolated<Map>();
@@ -158,30 +235,49 @@ double InsertAllFlat(uint64_t entries) {
   return TicksToNs(static_cast<double>(Ticks() - before)) / static_cast<double>(entries);
 }
 
+template <class Pace>
+void AddGetsBesideAWriter(Rows& rows, const std::string& which) {
+  Row& row = rows.Add({.id = "rcu_map/get beside " + which + "/t1", .optimisation = 4, .background = 1})
+                 .Naive("shared_mutex + unordered_map, copied", [] { return ReaderBeside<SharedMutex>(Pace()); })
+                 .Ours("RcuMap", [] { return ReaderBeside<Ours>(Pace()); });
+#if HOTPATH_HAVE_TBB
+  row.Peer("tbb::concurrent_hash_map", [] { return ReaderBeside<Tbb>(Pace()); });
+#else
+  row.NotInstalled("tbb::concurrent_hash_map");
+#endif
+}
+
 HOTPATH_BENCH_ROWS(rows) {
   for (const int threads : {1, 2, 8}) {
     const std::string t = std::to_string(threads);
-    Row& get = rows.Add({.id = "rcu_map/get/t" + t, .optimisation = 4, .threads = threads})
+    Row& get = rows.Add({.id = "rcu_map/get/t" + t,
+                         .optimisation = 4,
+                         .claim = threads <= 2 ? "reads" : "",
+                         .threads = threads})
                    .Floor("unguarded unordered_map", [] { return Reader<Unguarded>(); })
                    .Naive("shared_mutex + unordered_map, copied", [] { return Reader<SharedMutex>(); })
                    .Ours("RcuMap", [] { return Reader<Ours>(); });
     if (threads == 1) get.AtLeast(6, "shared_mutex + unordered_map, copied");
     if (threads == 2) get.AtLeast(30, "shared_mutex + unordered_map, copied");
 #if HOTPATH_HAVE_LIBURCU_MEMB
-    get.Peer("urcu_memb + unordered_map",
-             [] {
-               return Ops(Reader<UrcuMemb>())
-                   .OnThread([](Worker&) { urcu_memb_register_thread(); },
-                             [](Worker&) { urcu_memb_unregister_thread(); });
-             })
-        .AtLeast(1.3, "urcu_memb + unordered_map");
+    get.Peer("urcu_memb + unordered_map", [] { return Reader<UrcuMemb>(); });
+    if (threads == 1) get.AtLeast(1.3, "urcu_memb + unordered_map");
 #else
     get.NotInstalled("urcu_memb + unordered_map");
 #endif
+#if HOTPATH_HAVE_LIBURCU_QSBR
+    get.Peer("urcu_qsbr + unordered_map", [] { return Reader<UrcuQsbr>(); });
+#else
+    get.NotInstalled("urcu_qsbr + unordered_map");
+#endif
+#if HOTPATH_HAVE_TBB
+    get.Peer("tbb::concurrent_hash_map", [] { return Reader<Tbb>(); });
+#else
+    get.NotInstalled("tbb::concurrent_hash_map");
+#endif
   }
-  rows.Add({.id = "rcu_map/get beside a writer/t1", .optimisation = 4, .threads = 1, .background = 1})
-      .Naive("shared_mutex + unordered_map, copied", [] { return ReaderBesideWriter<SharedMutex>(); })
-      .Ours("RcuMap", [] { return ReaderBesideWriter<Ours>(); });
+  AddGetsBesideAWriter<PerMillisecond>(rows, "1000 writes a second");
+  AddGetsBesideAWriter<Continuously>(rows, "a writer");
   rows.Add({.id = "rcu_map/update of 1000/t1", .optimisation = 4})
       .Naive("copy of the unordered_map", [] { return Updater<CopiedMap>(); })
       .Ours("RcuMap", [] { return Updater<Ours>(); })

@@ -2,14 +2,12 @@
 #define HOTPATH_CORE_RCU_CELL_H_
 
 #include <concepts>
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <type_traits>
 #include <utility>
 
-#include "hotpath/core/base/annotations.h"
-#include "hotpath/core/base/check.h"
+#include "hotpath/core/base/parking.h"
 #include "hotpath/core/base/sync.h"
 #include "hotpath/core/epoch.h"
 
@@ -20,12 +18,13 @@ namespace hotpath {
 // Contract  A read gets the value that the constructor or one write put there, none older than what happened before the
 //           read or than this thread read before. Writes are in one order, and no Update is lost. A Snapshot, Read's
 //           argument and a LoadShared stay what they are, whatever is written, even when the cell ends.
-// Progress  Load, Read, LoadShared wait-free, but for a thread's first (EpochDomain::Pin). Writes blocking.
+// Progress  Load, Read, LoadShared wait-free, but for a thread's first (EpochDomain::Pin). Writes blocking: they wait
+//           for one another and, but in a thread that is pinned, for room in the domain (EpochDomain::Retire).
 // Cost      Load: EpochDomain::Pin and 2 loads; no RMW, no shared line written, no reference count. LoadShared: 1 RMW
-// on
-//           the value's count. A write: 1 allocation, the lock, EpochDomain::Retire of the old value.
+//           on the value's count. A write: 1 allocation, the lock, EpochDomain::Retire of the old value.
 // Not for   reads held across a blocking wait (LoadShared is); tables that are copied for each change (RcuMap); small
-//           trivially copyable values (SeqlockStats); the child of a fork(2) that came amid another thread's write.
+//           trivially copyable values (SeqlockStats); the child of a fork(2) that came amid another thread's write: its
+//           next write is a CHECK failure.
 // Proof     rcu_cell_model fails if any [tag] below is weakened.
 // Example   RcuCellTest.ReadersSeeOneConfigurationWhileAnotherReplacesIt
 template <class T, SyncPolicy Sync = StdSync>
@@ -52,7 +51,7 @@ class BasicRcuCell {
     const Node* node_;
   };
 
-  // The domain outlives the cell.
+  // The domain outlives the cell. As all writes, may throw bad_alloc and what T's move throws; then nothing changed.
   explicit BasicRcuCell(T initial, Domain& domain = Domain::Default())
       : domain_(domain), current_(MakeNode([&]() -> T&& { return std::move(initial); })) {}
   // No other thread may be in a call. The value goes when no Snapshot needs it any more.
@@ -91,14 +90,19 @@ class BasicRcuCell {
   }
 
   // Replaces the value by make(const T&), run once, other writers excluded, readers not. If make throws, nothing is
-  // replaced. It may read this cell, and gets the old value; to write it is a CHECK failure.
+  // replaced. It runs pinned: not across a blocking wait. It may read this cell, and gets the old value; to write it is
+  // a CHECK failure, also from the end of another value, which may come where make retires something. It may write
+  // other cells, but not two cells each in the other's make.
   template <class F>
     requires std::is_invocable_r_v<T, F, const T&>
   void Update(F&& make) {
     domain_.Register();
     Node* old;
     {
-      const WriterLock lock(*this);
+      const MutexLock lock(mu_);
+      // Who is pinned may wait for the lock. So what make retires must not wait for who is pinned: it does not, if this
+      // thread is pinned too.
+      const typename Domain::Guard guard = domain_.Pin();
       old = current_.load(std::memory_order::relaxed);
       Publish(MakeNode([&]() -> T { return std::invoke(std::forward<F>(make), std::as_const(old->value)); }));
     }
@@ -111,7 +115,7 @@ class BasicRcuCell {
     Node* made = MakeNode([&]() -> T&& { return std::move(value); });
     Node* old;
     {
-      const WriterLock lock(*this);
+      const MutexLock lock(mu_);
       old = current_.load(std::memory_order::relaxed);
       if (old == seen.node_) {
         Publish(made);
@@ -133,28 +137,6 @@ class BasicRcuCell {
     explicit Node(F&& make) : value(std::forward<F>(make)()) {}
     typename Sync::template Var<std::shared_ptr<Node>> self;
     T value;
-  };
-
-  class WriterLock {
-   public:
-    explicit WriterLock(BasicRcuCell& cell) HOTPATH_NO_THREAD_SAFETY_ANALYSIS : cell_(cell) {
-      const uint32_t self = Sync::ThreadIndex() + 1;
-      const uint32_t writer = cell.writer_.load(std::memory_order::relaxed);
-      HOTPATH_CHECK(writer != self, "RcuCell: this thread is writing this cell already");
-      HOTPATH_CHECK(writer == 0 || !Sync::Vanished(writer - 1),
-                    "RcuCell: the thread that was writing did not survive fork(2)");
-      cell.mu_.Lock();
-      cell.writer_.store(self, std::memory_order::relaxed);
-    }
-    ~WriterLock() HOTPATH_NO_THREAD_SAFETY_ANALYSIS {
-      cell_.writer_.store(0, std::memory_order::relaxed);
-      cell_.mu_.Unlock();
-    }
-    WriterLock(const WriterLock&) = delete;
-    WriterLock& operator=(const WriterLock&) = delete;
-
-   private:
-    BasicRcuCell& cell_;
   };
 
   template <class F>
@@ -180,7 +162,7 @@ class BasicRcuCell {
     Node* made = MakeNode(std::forward<F>(make));
     Node* old;
     {
-      const WriterLock lock(*this);
+      const MutexLock lock(mu_);
       old = current_.load(std::memory_order::relaxed);
       Publish(made);
     }
@@ -194,8 +176,7 @@ class BasicRcuCell {
   typename Sync::template Atomic<Node*> current_;
 
   // Apart from what every read touches.
-  alignas(Sync::kLineSize) typename Sync::Mutex mu_;
-  typename Sync::template Atomic<uint32_t> writer_{0};  // ThreadIndex() + 1 of the thread that holds mu_; 0: none
+  alignas(Sync::kLineSize) BasicOwnedLock<Sync, typename Sync::Mutex> mu_;
 };
 
 template <class T>

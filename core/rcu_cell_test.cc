@@ -17,6 +17,8 @@
 
 #include "bench/base/heap_counter.h"
 #include "gtest/gtest.h"
+#include "hotpath/core/base/sync.h"
+#include "hotpath/core/epoch.h"
 
 namespace hotpath {
 namespace {
@@ -24,6 +26,10 @@ namespace {
 using bench::HeapCount;
 using bench::HeapFailure;
 using bench::HeapMark;
+
+void WaitFor(const std::atomic<int>& step, int value) {
+  for (SpinWait<> wait; step.load() < value;) wait();
+}
 
 // Counts the living.
 struct Counted {
@@ -341,7 +347,27 @@ TEST(RcuCellDeathTest, WritingTheCellInsideItsUpdateIsACheck) {
     cell.Store(2);
     return old;
   }),
-               "writing this cell already");
+               "this thread holds this lock already");
+}
+
+// The death test forks while the other thread is in its make.
+TEST(RcuCellDeathTest, WritingAfterAForkAmidAnothersWriteIsACheck) {
+  EpochDomain domain;
+  RcuCell<int> cell(1, domain);
+  std::atomic<int> step{0};
+  std::thread writer([&] {
+    cell.Update([&](int old) {
+      step.store(1);
+      WaitFor(step, 2);
+      return old + 1;
+    });
+  });
+  WaitFor(step, 1);
+  EXPECT_EQ(*cell.Load(), 1);
+  EXPECT_DEATH(cell.Store(3), "did not survive fork");
+  step.store(2);
+  writer.join();
+  EXPECT_EQ(*cell.Load(), 2);
 }
 
 TEST(RcuCellTest, AnotherCellMayBeWrittenInsideAnUpdate) {
@@ -353,6 +379,54 @@ TEST(RcuCellTest, AnotherCellMayBeWrittenInsideAnUpdate) {
   });
   EXPECT_EQ(*a.Load(), 3);
   EXPECT_EQ(*b.Load(), 2);
+}
+
+// ---- A domain that is full ----
+
+// The other thread is pinned and waits for the lock of `a`: what is retired under that lock must not wait for it.
+TEST(RcuCellTest, AnUpdateThatWritesAnotherCellWaitsForNobodyWhoWaitsForIt) {
+  EpochDomain domain(EpochOptions{.max_pending = 1});
+  RcuCell<int> a(1, domain), b(1, domain);
+  std::atomic<int> step{0};
+  std::thread pinned([&] {
+    const auto seen = a.Load();
+    step.store(1);
+    WaitFor(step, 2);
+    a.CompareAndStore(seen, 10);
+  });
+  WaitFor(step, 1);
+  a.Update([&](int old) {
+    step.store(2);
+    for (int i = 0; i < 8; ++i) b.Store(i);
+    return old + 1;
+  });
+  pinned.join();
+  EXPECT_EQ(*b.Load(), 7);
+  domain.Synchronize();
+  EXPECT_EQ(domain.Stats().pending, 0u);
+}
+
+TEST(RcuCellTest, GarbageIsBoundedWhileAReaderIsStalledThroughout) {
+  constexpr size_t kMaxPending = 16;
+  std::atomic<int> alive{0};
+  EpochDomain domain(EpochOptions{.max_pending = kMaxPending});
+  RcuCell<Counted> cell(Counted(alive, 0), domain);
+  std::optional stalled = cell.Load();
+  std::thread writer([&] {
+    for (int i = 1; i <= 1'000; ++i) cell.Store(Counted(alive, i));
+  });
+  for (SpinWait<> wait; domain.Stats().waits == 0;) wait();
+  EXPECT_EQ(domain.Stats().pending, kMaxPending);
+  EXPECT_LE(alive.load(), static_cast<int>(kMaxPending) + 3) << "and the value, the one it replaced, the argument";
+  EXPECT_EQ((*stalled)->number, 0);
+  EXPECT_EQ(cell.Load()->number, static_cast<int>(kMaxPending) + 1) << "readers go on";
+  EXPECT_TRUE(cell.CompareAndStore(cell.Load(), Counted(alive, 2'000))) << "and so do writers who are pinned";
+  EXPECT_GE(domain.Stats().over_limit, 1u);
+  stalled.reset();
+  writer.join();
+  EXPECT_EQ(cell.Load()->number, 1'000);
+  domain.Synchronize();
+  EXPECT_EQ(alive.load(), 1);
 }
 
 }  // namespace

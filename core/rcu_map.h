@@ -14,6 +14,7 @@
 #include "absl/hash/hash.h"
 #include "hotpath/core/base/annotations.h"
 #include "hotpath/core/base/check.h"
+#include "hotpath/core/base/parking.h"
 #include "hotpath/core/base/sync.h"
 #include "hotpath/core/epoch.h"
 
@@ -28,13 +29,17 @@ struct RcuMapStats {
 
 // BasicRcuMap: a hash map that is read all the time by everybody, and written by one thread at a time.
 //
-// Contract  Linearizable, but for ForEach. A value never changes: it is replaced by another, and lives as long as a Ref
-//           to it. Readers of a map that grows go on in the table they have found. The map outlives its Refs.
+// Contract  Linearizable, but for ForEach and size. A value never changes: it is replaced by another, and lives as long
+//           as a Ref to it. Readers of a map that grows go on in the table they have found. The map outlives its Refs.
+//           What was replaced or erased may outlive the map, to the end of the domain.
 // Progress  Find, Get, Contains, size wait-free (the thread's first as EpochDomain::Pin). ForEach wait-free but for f.
-//           Insert, InsertOrAssign, Erase, Trim, Stats blocking: they exclude one another.
+//           Insert, InsertOrAssign, Erase, Trim, Stats blocking: they exclude one another and, but in a thread that is
+//           pinned, wait for room in the domain (EpochDomain::Retire).
 // Cost      Find: a Pin, the hash, and 3 dependent loads; no RMW. A write: one lock, one allocation, one store that
 //           readers see, one Retire; amortised, for every doubling copies 8 bytes an entry.
-// Not for   writes from many cores at once (StripedMap), values that are changed in place.
+// Not for   writes from many cores at once (StripedMap); values that are changed in place; Hash and Eq that use the
+// map;
+//           the child of a fork(2) that came amid another thread's write: its next write is a CHECK failure.
 // Proof     rcu_map_model fails if any [tag] below is weakened.
 // Example   RcuMapTest.ReadmeExample. Readers do as in J. Triplett, P. McKenney, J. Walpole, "Resizable, Scalable,
 //           Concurrent Hash Tables via Relativistic Programming" (USENIX ATC 2011); but slots are probed and not
@@ -51,12 +56,20 @@ class BasicRcuMap {
 
  public:
   // A value that was found, or nothing. Pins the epoch either way: for the length of a call. Ends where it began.
+  // Movable; moved from: nothing.
   class [[nodiscard]] Ref {
    public:
+    Ref(Ref&& other) noexcept : guard_(std::move(other.guard_)), node_(std::exchange(other.node_, nullptr)) {}
+    Ref& operator=(Ref&& other) noexcept {
+      guard_ = std::move(other.guard_);
+      node_ = std::exchange(other.node_, nullptr);
+      return *this;
+    }
+
     explicit operator bool() const noexcept { return node_ != nullptr; }
-    const V* get() const noexcept { return node_ == nullptr ? nullptr : &node_->value.Read(); }
+    const V* get() const noexcept { return node_ == nullptr ? nullptr : std::addressof(node_->value.Read()); }
     const V& operator*() const noexcept { return Found().value.Read(); }
-    const V* operator->() const noexcept { return &**this; }
+    const V* operator->() const noexcept { return std::addressof(Found().value.Read()); }
     const K& key() const noexcept { return Found().key.Read(); }
 
    private:
@@ -75,12 +88,16 @@ class BasicRcuMap {
   explicit BasicRcuMap(Domain& domain = Domain::Default()) : domain_(domain) {
     table_.store(Sync::template New<Table>(kMinCapacity), std::memory_order::relaxed);
   }
-  // Destroys every entry. No other thread may be in a call, and no Ref may be left.
+  // Destroys every entry. No other thread may be in a call, and no Ref may be left. Keys and values that end here may
+  // read the map and erase, and find nothing of themselves; they must not insert.
   ~BasicRcuMap() {
     Table* table = table_.load(std::memory_order::relaxed);
     for (size_t i = 0; i <= table->mask; ++i) {
       const uint64_t word = table->slots[i].load(std::memory_order::relaxed);
-      if (IsNode(word)) Sync::Delete(NodeOf(word));
+      if (!IsNode(word)) continue;
+      table->slots[i].store(kErased, std::memory_order::relaxed);
+      SetSize(size() - 1);
+      Sync::Delete(NodeOf(word));
     }
     Sync::Delete(table);
   }
@@ -142,21 +159,23 @@ class BasicRcuMap {
     const typename Domain::Guard guard = domain_.Pin();
     const Table& table = *table_.load(std::memory_order::acquire);  // [T3] pairs T1
     for (size_t i = 0; i <= table.mask; ++i) {
-      const uint64_t word = table.slots[i].load(std::memory_order::acquire);  // [S3] pairs S1 S4
-      if (IsNode(word)) f(NodeOf(word)->key.Read(), NodeOf(word)->value.Read());
+      const uint64_t word = table.slots[i].load(std::memory_order::acquire);  // [S3] pairs S1 S4 S5 S6
+      if (IsNode(word)) std::invoke(f, NodeOf(word)->key.Read(), NodeOf(word)->value.Read());
     }
   }
 
-  // How many entries there were at some moment of the call.
+  // How many entries there are: writes under way may be counted or not, whatever Find says.
   [[nodiscard]] size_t size() const noexcept { return size_.load(std::memory_order::relaxed); }
 
-  // Makes the table as small as its entries allow, which writes do only as they need a new one.
+  // Makes the table as small as its entries allow, which writes do only as they need a new one. May throw bad_alloc.
   void Trim() {
     domain_.Register();
     Table* old;
     {
       MutexLock lock(mu_);
-      old = Rebuild(CapacityFor(size()));
+      const size_t capacity = CapacityFor(size());
+      if (Capacity() <= capacity) return;
+      old = Rebuild(capacity);
     }
     domain_.Retire(old);
   }
@@ -164,10 +183,7 @@ class BasicRcuMap {
   [[nodiscard]] RcuMapStats Stats() const {
     MutexLock lock(mu_);
     const size_t size = this->size();
-    return {.size = size,
-            .capacity = table_.load(std::memory_order::relaxed)->mask + 1,
-            .erased = used_.Read() - size,
-            .rebuilds = rebuilds_.Read()};
+    return {.size = size, .capacity = Capacity(), .erased = used_.Read() - size, .rebuilds = rebuilds_.Read()};
   }
 
  private:
@@ -208,7 +224,7 @@ class BasicRcuMap {
     HOTPATH_CHECK((address & ~kAddressMask) == 0, "RcuMap: an address of more than 48 bits");
     return address | Tag(node->hash) << kTagShift;
   }
-  // At most a half full, so that searches end soon. A new table is at most a quarter full: a quarter of it is inserted
+  // At most a half full, so that searches end soon. A new table is at most a quarter full: as much again is inserted
   // before the next one.
   static constexpr bool HasRoom(size_t used, size_t capacity) noexcept { return used <= capacity / 2; }
   static constexpr size_t CapacityFor(size_t size) noexcept {
@@ -220,7 +236,7 @@ class BasicRcuMap {
     const Table& table = *table_.load(std::memory_order::acquire);  // [T2] pairs T1
     size_t at = hash & table.mask;
     for (size_t left = table.mask + 1; left != 0; --left) {
-      const uint64_t word = table.slots[at].load(std::memory_order::acquire);  // [S2] pairs S1 S4
+      const uint64_t word = table.slots[at].load(std::memory_order::acquire);  // [S2] pairs S1 S4 S5 S6
       if (word == kEmpty) break;
       if (word >> kTagShift == Tag(hash)) {
         if (const Node* node = NodeOf(word); eq_(node->key.Read(), query)) return node;
@@ -238,6 +254,7 @@ class BasicRcuMap {
     bool fresh;  // the slot has never been used
   };
 
+  size_t Capacity() const HOTPATH_REQUIRES(mu_) { return table_.load(std::memory_order::relaxed)->mask + 1; }
   Atomic<uint64_t>& Slot(size_t at) const HOTPATH_REQUIRES(mu_) {
     return table_.load(std::memory_order::relaxed)->slots[at];
   }
@@ -273,9 +290,9 @@ class BasicRcuMap {
         Slot(place.at).store(word, std::memory_order::release);  // [S1] pairs S2 S3
       } else {
         if (place.fresh) {
-          if (!HasRoom(used_.Read() + 1, table_.load(std::memory_order::relaxed)->mask + 1)) {
-            outgrown = Rebuild(CapacityFor(size() + 1));
-            place = Locate(hash, node->key.Read());
+          if (!HasRoom(used_.Read() + 1, Capacity())) {
+            outgrown = Rebuild(CapacityFor(size()));
+            place.at = FirstEmpty(*table_.load(std::memory_order::relaxed), hash);
           }
           used_.Write(used_.Read() + 1);
         }
@@ -291,31 +308,36 @@ class BasicRcuMap {
   }
 
   // A slot before an empty one ends no search that an empty slot would not end. So it need not be marked as erased, nor
-  // need the erased ones before it. Readers that see the mark take nothing from it: relaxed.
+  // need the erased ones before it. Who sees that the entry is gone must see what was written before it went.
   void Vacate(size_t at) HOTPATH_REQUIRES(mu_) {
     const Table& table = *table_.load(std::memory_order::relaxed);
     if (table.slots[(at + 1) & table.mask].load(std::memory_order::relaxed) != kEmpty) {
-      table.slots[at].store(kErased, std::memory_order::relaxed);
+      table.slots[at].store(kErased, std::memory_order::release);  // [S5] pairs S2 S3
       return;
     }
     do {
-      table.slots[at].store(kEmpty, std::memory_order::relaxed);
+      table.slots[at].store(kEmpty, std::memory_order::release);  // [S6] pairs S2 S3
       used_.Write(used_.Read() - 1);
       at = (at - 1) & table.mask;
     } while (table.slots[at].load(std::memory_order::relaxed) == kErased);
   }
 
+  // Where a key goes in a table that has no erased slots and not that key.
+  static size_t FirstEmpty(const Table& table, size_t hash) {
+    size_t at = hash & table.mask;
+    while (table.slots[at].load(std::memory_order::relaxed) != kEmpty) at = (at + 1) & table.mask;
+    return at;
+  }
+
   // Puts all entries into a table of that capacity. Returns the old one, to be retired: it says for ever what was in
-  // the map when it was replaced, and a reader who is in it has begun before that.
+  // the map when it was replaced, and a reader who is in it has begun before that. Calls nothing of the user's.
   Table* Rebuild(size_t capacity) HOTPATH_REQUIRES(mu_) {
     Table* const old = table_.load(std::memory_order::relaxed);
     Table* const table = Sync::template New<Table>(capacity);
     for (size_t i = 0; i <= old->mask; ++i) {
       const uint64_t word = old->slots[i].load(std::memory_order::relaxed);
       if (!IsNode(word)) continue;
-      size_t at = NodeOf(word)->hash & table->mask;
-      while (table->slots[at].load(std::memory_order::relaxed) != kEmpty) at = (at + 1) & table->mask;
-      table->slots[at].store(word, std::memory_order::relaxed);
+      table->slots[FirstEmpty(*table, NodeOf(word)->hash)].store(word, std::memory_order::relaxed);
     }
     used_.Write(size());
     rebuilds_.Write(rebuilds_.Read() + 1);
@@ -323,7 +345,7 @@ class BasicRcuMap {
     return old;
   }
 
-  void SetSize(size_t size) HOTPATH_REQUIRES(mu_) { size_.store(size, std::memory_order::relaxed); }
+  void SetSize(size_t size) { size_.store(size, std::memory_order::relaxed); }
 
   // Read by every Find, hardly ever written.
   Domain& domain_;
@@ -331,7 +353,7 @@ class BasicRcuMap {
   [[no_unique_address]] const Eq eq_{};
   Atomic<Table*> table_{nullptr};
 
-  alignas(Sync::kLineSize) mutable typename Sync::Mutex mu_;
+  alignas(Sync::kLineSize) mutable BasicOwnedLock<Sync, typename Sync::Mutex> mu_;
   Var<size_t> used_ HOTPATH_GUARDED_BY(mu_){0};  // slots that are not empty
   Var<uint64_t> rebuilds_ HOTPATH_GUARDED_BY(mu_){0};
   Atomic<size_t> size_{0};  // written under the lock

@@ -4,17 +4,20 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <new>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <type_traits>
 #include <utility>
 
 #include "bench/base/heap_counter.h"
 #include "gtest/gtest.h"
+#include "hotpath/core/base/sync.h"
 #include "hotpath/core/epoch.h"
 
 namespace hotpath {
@@ -143,6 +146,18 @@ TEST(RcuMapTest, InsertionsDoWorkInProportion) {
   }
 }
 
+TEST(RcuMapTest, ATableThatIsOutgrownIsDoubled) {
+  RcuMap<int, int> map;
+  size_t capacity = map.Stats().capacity;
+  for (size_t n = 1; n <= 5'000; ++n) {
+    ASSERT_TRUE(map.Insert(static_cast<int>(n), 0));
+    const size_t now = map.Stats().capacity;
+    ASSERT_LE(now, 4 * n + 4);
+    ASSERT_TRUE(now == capacity || now == 2 * capacity) << capacity << " became " << now;
+    capacity = now;
+  }
+}
+
 TEST(RcuMapTest, ComingAndGoingDoesNotFillTheTable) {
   RcuMap<int, int> map;
   for (int i = 0; i < 100; ++i) map.Insert(i, i);
@@ -170,6 +185,21 @@ TEST(RcuMapTest, TrimGivesMemoryBack) {
   EXPECT_EQ(ContentsOf(map), (std::map<int, int>{{0, 0}, {1, 1}, {2, 2}}));
 }
 
+TEST(RcuMapTest, TrimDoesNothingToATableThatIsSmallEnough) {
+  RcuMap<int, int> map;
+  for (int i = 0; i < 4; ++i) map.Insert(i, i);
+  for (int size = 4; size >= 0; --size) {
+    const RcuMapStats before = map.Stats();
+    map.Trim();
+    map.Trim();
+    const RcuMapStats after = map.Stats();
+    EXPECT_LE(after.rebuilds, before.rebuilds + 1);
+    EXPECT_LE(after.capacity, before.capacity) << "Trim never makes a table larger";
+    map.Erase(size - 1);
+  }
+  EXPECT_EQ(map.Stats().capacity, 4u);
+}
+
 TEST(RcuMapTest, ARefKeepsItsValueWhateverHappensToTheKey) {
   EpochDomain domain;
   RcuMap<int, std::string> map(domain);
@@ -186,6 +216,38 @@ TEST(RcuMapTest, ARefKeepsItsValueWhateverHappensToTheKey) {
   }
   domain.Synchronize();
   EXPECT_EQ(domain.Stats().pending, 0u);
+}
+
+TEST(RcuMapTest, ARefIsMovedAndLeavesNothingBehind) {
+  EpochDomain domain;
+  RcuMap<int, int> map(domain);
+  map.Insert(1, 10);
+  map.Insert(2, 20);
+  {
+    auto a = map.Find(1);
+    auto b = std::move(a);
+    EXPECT_FALSE(a);
+    EXPECT_EQ(a.get(), nullptr);
+    EXPECT_EQ(*b, 10);
+    a = map.Find(2);
+    b = std::move(a);
+    EXPECT_FALSE(a);
+    EXPECT_EQ(*b, 20);
+    EXPECT_TRUE(domain.IsPinned());
+  }
+  EXPECT_FALSE(domain.IsPinned());
+}
+
+TEST(RcuMapTest, ValuesMayHideTheirAddress) {
+  struct Shy {
+    int number;
+    void operator&() const = delete;
+  };
+  RcuMap<int, Shy> map;
+  map.Insert(1, Shy{10});
+  const auto found = map.Find(1);
+  EXPECT_EQ(found->number, 10);
+  EXPECT_EQ(found.get()->number, 10);
 }
 
 TEST(RcuMapTest, MayBeWrittenFromWithinForEachAndUnderARef) {
@@ -217,6 +279,38 @@ TEST(RcuMapTest, EveryEntryIsDestroyedOnceAlsoThoseThatAreLeft) {
     EXPECT_EQ(Counted::alive.load(), 50);
   }
   EXPECT_EQ(Counted::alive.load(), 0);
+}
+
+// Does something when it ends, if it was not moved from.
+struct AtEnd {
+  explicit AtEnd(std::function<void()> f) : run(std::move(f)) {}
+  AtEnd(AtEnd&& other) noexcept : run(std::exchange(other.run, nullptr)) {}
+  ~AtEnd() {
+    if (run) run();
+  }
+  std::function<void()> run;
+};
+
+TEST(RcuMapTest, ValuesThatEraseThemselvesOrOthersAsTheMapEndsEndOnce) {
+  constexpr int kKeys = 8;
+  EpochDomain domain;
+  int ends[kKeys] = {};
+  bool is_there = true;
+  {
+    RcuMap<int, AtEnd, Same> map(domain);
+    for (int key = 0; key < kKeys; ++key) {
+      map.Insert(key, AtEnd([&, key] {
+                   ++ends[key];
+                   if (!is_there) return;  // it was erased by another one, and ends with the domain
+                   EXPECT_FALSE(map.Contains(key));
+                   EXPECT_FALSE(map.Erase(key));
+                   map.Erase(key ^ 4);
+                 }));
+    }
+  }
+  is_there = false;
+  domain.Synchronize();
+  for (const int count : ends) EXPECT_EQ(count, 1);
 }
 
 TEST(RcuMapTest, KeysMayBeMoveOnly) {
@@ -296,6 +390,91 @@ TEST(RcuMapTest, AComparisonThatThrowsReleasesTheLock) {
   EXPECT_TRUE(map.Erase(1));
 }
 
+struct EqThatThrowsOnce {
+  static inline int calls_left = -1;  // -1: never throws
+  bool operator()(int a, int b) const {
+    if (calls_left == 0) throw 1;
+    if (calls_left > 0) --calls_left;
+    return a == b;
+  }
+};
+
+TEST(RcuMapTest, AComparisonThatThrowsAtAnyCallChangesNothingAndLeaksNothing) {
+  const bench::HeapMark heap;
+  {
+    EpochDomain domain;
+    RcuMap<int, int, Same, EqThatThrowsOnce> map(domain);
+    for (int key = 0; key < 20; ++key) {  // the table grows three times
+      for (int calls = 0;; ++calls) {
+        EqThatThrowsOnce::calls_left = calls;
+        bool threw = false;
+        try {
+          map.Insert(key, key);
+        } catch (int) {
+          threw = true;
+        }
+        EqThatThrowsOnce::calls_left = -1;
+        ASSERT_EQ(map.size(), static_cast<size_t>(threw ? key : key + 1));
+        if (!threw) break;
+        ASSERT_FALSE(map.Contains(key));
+        ASSERT_LE(calls, key) << "once for each entry";
+      }
+    }
+    EXPECT_EQ(ContentsOf(map).size(), 20u);
+  }
+  const bench::HeapCount count = heap.Since();
+  EXPECT_EQ(count.allocations, count.frees);
+}
+
+TEST(RcuMapTest, GarbageIsBoundedWhileAReaderIsStalledThroughout) {
+  constexpr size_t kMaxPending = 16;
+  EpochDomain domain(EpochOptions{.max_pending = kMaxPending});
+  RcuMap<int, Counted> map(domain);
+  map.Insert(1, Counted(0));
+  std::optional stalled = map.Find(1);
+  std::thread writer([&] {
+    for (int i = 1; i <= 1'000; ++i) map.InsertOrAssign(1, Counted(i));
+  });
+  for (SpinWait<> wait; domain.Stats().waits == 0;) wait();
+  EXPECT_EQ(domain.Stats().pending, kMaxPending);
+  EXPECT_LE(Counted::alive.load(), static_cast<int>(kMaxPending) + 5) << "and what the writer has in hand";
+  EXPECT_EQ((*stalled)->number, 0);
+  EXPECT_EQ(map.Find(1)->number, static_cast<int>(kMaxPending) + 1) << "readers go on";
+  EXPECT_TRUE(map.Insert(2, Counted(0))) << "and so do writers who are pinned";
+  EXPECT_TRUE(map.Erase(2));
+  EXPECT_GE(domain.Stats().over_limit, 1u);
+  stalled.reset();
+  writer.join();
+  EXPECT_EQ(map.Find(1)->number, 1'000);
+  domain.Synchronize();
+  EXPECT_EQ(Counted::alive.load(), 1);
+}
+
+// The death test forks while the other thread compares under the lock.
+struct EqThatStops {
+  static inline std::atomic<int> step{0};
+  bool operator()(int a, int b) const {
+    if (step.load() == 1) {
+      step.store(2);
+      for (SpinWait<> wait; step.load() < 3;) wait();
+    }
+    return a == b;
+  }
+};
+
+TEST(RcuMapDeathTest, WritingAfterAForkAmidAnothersWriteIsACheck) {
+  RcuMap<int, int, absl::Hash<int>, EqThatStops> map;
+  map.Insert(1, 10);
+  EqThatStops::step.store(1);
+  std::thread writer([&] { map.InsertOrAssign(1, 11); });
+  for (SpinWait<> wait; EqThatStops::step.load() < 2;) wait();
+  EXPECT_EQ(map.Get(1), 10);
+  EXPECT_DEATH(map.Insert(2, 20), "did not survive fork");
+  EqThatStops::step.store(3);
+  writer.join();
+  EXPECT_EQ(map.Get(1), 11);
+}
+
 TEST(RcuMapTest, ReadingAllocatesNothingAndAWriteOneNode) {
   EpochDomain domain;
   RcuMap<uint64_t, uint64_t> map(domain);
@@ -344,13 +523,17 @@ TEST(RcuMapTest, AWriteWithoutMemoryChangesNothing) {
     expected.emplace(i, i);
     ASSERT_EQ(ContentsOf(map), expected);
   }
+  for (int i = 8; i < 40; ++i) {
+    map.Erase(i);
+    expected.erase(i);
+  }
   {
     const bench::HeapFailure failure;
     EXPECT_THROW(map.Trim(), std::bad_alloc);
     EXPECT_THROW(map.InsertOrAssign(1, 2), std::bad_alloc);
-    EXPECT_TRUE(map.Erase(39));
+    EXPECT_TRUE(map.Erase(7));
   }
-  expected.erase(39);
+  expected.erase(7);
   EXPECT_EQ(ContentsOf(map), expected);
 }
 

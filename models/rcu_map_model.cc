@@ -105,7 +105,7 @@ struct ReaderAgainstGrowth : Model<ReaderAgainstGrowth, 2> {
 
 // Erased slots become empty or are taken again in front of an entry that must be found all the time.
 struct SlotsAreReusedInFrontOfAReader : Model<SlotsAreReusedInFrontOfAReader, 2> {
-  Domain domain{EpochOptions{.max_pending = 1}};
+  Domain domain;
   Map<> map{domain};
 
   SlotsAreReusedInFrontOfAReader() {
@@ -130,7 +130,7 @@ struct SlotsAreReusedInFrontOfAReader : Model<SlotsAreReusedInFrontOfAReader, 2>
 
 // Two writers of one key: one of them inserts it.
 struct TwoInserters : Model<TwoInserters, 3> {
-  Domain domain{EpochOptions{.max_pending = 1}};
+  Domain domain;
   Map<> map{domain};
   RelacySync::Atomic<int> inserted{0};
 
@@ -157,7 +157,6 @@ struct IterationAgainstWriter : Model<IterationAgainstWriter, 2> {
     if (id == 0) {
       map.InsertOrAssign(1, 11);
       map.Insert(2, 20);
-      map.Insert(3, 30);
       return;
     }
     int seen = 0;
@@ -169,13 +168,124 @@ struct IterationAgainstWriter : Model<IterationAgainstWriter, 2> {
   }
 };
 
+// Who does not find what was erased must find what was inserted before. With one home for all, the slot of the erased
+// entry is marked, for there is another one behind it; with homes that are not neighbours, it becomes empty.
+template <class Hash, int kFirst, int kSecond>
+struct ErasedAfterAnInsert : Model<ErasedAfterAnInsert<Hash, kFirst, kSecond>, 2> {
+  Domain domain;
+  Map<Hash> map{domain};
+
+  ErasedAfterAnInsert() { map.Insert(kFirst, 10 * kFirst); }
+  void thread(unsigned id) {
+    if (id == 0) {
+      map.Insert(kSecond, 10 * kSecond);
+      map.Erase(kFirst);
+      return;
+    }
+    if (Look(map, kFirst) != 0) return;
+    HOTPATH_CHECK(Look(map, kSecond) == 10 * kSecond, "what came first was seen last");
+  }
+};
+using MarkedAfterAnInsert = ErasedAfterAnInsert<Home, 2, 3>;
+using EmptiedAfterAnInsert = ErasedAfterAnInsert<Identity, 1, 3>;
+
+// The same for ForEach, which meets the slots in another order.
+template <class Hash, int kFirst, int kSecond>
+struct IterationAfterAnErase : Model<IterationAfterAnErase<Hash, kFirst, kSecond>, 2> {
+  Domain domain;
+  Map<Hash> map{domain};
+
+  IterationAfterAnErase() { map.Insert(kFirst, 10 * kFirst); }
+  void thread(unsigned id) {
+    if (id == 0) {
+      map.Insert(kSecond, 10 * kSecond);
+      map.Erase(kFirst);
+      return;
+    }
+    bool first = false, second = false;
+    map.ForEach([&](int key, int) { (key == kFirst ? first : second) = true; });
+    HOTPATH_CHECK(first || second, "it was never empty");
+  }
+};
+using IterationAfterAMark = IterationAfterAnErase<Home, 2, 3>;
+using IterationAfterAnEmptying = IterationAfterAnErase<Identity, 1, 3>;
+
+// A reader may be in the table that was outgrown, from which nothing is erased any more.
+struct EraseAfterGrowth : Model<EraseAfterGrowth, 2> {
+  Domain domain;
+  Map<> map{domain};
+
+  EraseAfterGrowth() {
+    map.Insert(1, 10);
+    map.Insert(2, 20);
+  }
+  void thread(unsigned id) {
+    if (id == 0) {
+      map.Insert(3, 30);
+      HOTPATH_CHECK(map.Erase(1));
+      map.InsertOrAssign(2, 21);
+      return;
+    }
+    const int second = Look(map, 2);
+    HOTPATH_CHECK(second != 0, "an entry was lost while the map grew");
+    const int first = Look(map, 1);
+    HOTPATH_CHECK(second != 21 || first == 0, "what was erased before came back");
+    HOTPATH_CHECK(first != 0 || Look(map, 3) == 30, "what came before the erasure was not seen after it");
+  }
+};
+
+// The table shrinks under a reader, and the old one ends.
+struct ReaderAgainstTrim : Model<ReaderAgainstTrim, 2> {
+  Domain domain{EpochOptions{.max_pending = 1}};
+  Map<> map{domain};
+
+  ReaderAgainstTrim() {
+    for (int key = 1; key <= 3; ++key) map.Insert(key, 10 * key);
+    map.Erase(3);
+    map.Erase(2);
+  }
+  void thread(unsigned id) {
+    if (id == 0) {
+      map.Trim();
+      domain.TryReclaim();
+      return;
+    }
+    HOTPATH_CHECK(Look(map, 1) == 10, "an entry was lost while the map shrank");
+    HOTPATH_CHECK(Look(map, 2) == 0, "an erased entry came back");
+  }
+  void finish() { HOTPATH_CHECK(map.Stats().capacity == 4 && map.Stats().rebuilds == 2 && Look(map, 1) == 10); }
+};
+
+// Two writers of different keys: whoever comes first replaces the table.
+struct TwoWritersAndGrowth : Model<TwoWritersAndGrowth, 3> {
+  Domain domain;
+  Map<> map{domain};
+
+  TwoWritersAndGrowth() {
+    map.Insert(1, 10);
+    map.Insert(2, 20);
+  }
+  void thread(unsigned id) {
+    if (id == 0) return static_cast<void>(map.Insert(3, 30));
+    if (id == 1) return static_cast<void>(map.Insert(4, 40));
+    HOTPATH_CHECK(Look(map, 2) == 20, "an entry was lost while the map grew");
+  }
+  void finish() {
+    for (int key = 1; key <= 4; ++key) HOTPATH_CHECK(Look(map, key) == 10 * key);
+    HOTPATH_CHECK(map.size() == 4 && map.Stats().rebuilds == 1);
+  }
+};
+
 }  // namespace
 }  // namespace hotpath::model
 
 int main(int argc, char** argv) {
   using namespace hotpath::model;
-  return Main(argc, argv,
-              {HOTPATH_MODEL(ReaderAgainstRemover), HOTPATH_MODEL(ReaderAgainstReplacer),
-               HOTPATH_MODEL(ReaderAgainstGrowth), HOTPATH_MODEL(SlotsAreReusedInFrontOfAReader),
-               HOTPATH_MODEL(TwoInserters), HOTPATH_MODEL(IterationAgainstWriter)});
+  return Main(
+      argc, argv,
+      {HOTPATH_MODEL(ReaderAgainstRemover), HOTPATH_MODEL(ReaderAgainstReplacer), HOTPATH_MODEL(ReaderAgainstGrowth),
+       HOTPATH_MODEL(SlotsAreReusedInFrontOfAReader), HOTPATH_MODEL(TwoInserters),
+       HOTPATH_MODEL(IterationAgainstWriter), HOTPATH_MODEL(MarkedAfterAnInsert), HOTPATH_MODEL(EmptiedAfterAnInsert),
+       HOTPATH_MODEL(IterationAfterAMark), HOTPATH_MODEL(IterationAfterAnEmptying), HOTPATH_MODEL(EraseAfterGrowth),
+       HOTPATH_MODEL(ReaderAgainstTrim), HOTPATH_MODEL(TwoWritersAndGrowth)});
 }

@@ -249,8 +249,9 @@ using ParkingLock = BasicParkingLock<>;
 
 // A ParkingLock that knows its owner, for four bytes more: to take it twice, or to wait for an owner that did not
 // survive fork(2), is a CHECK failure and no deadlock (but for an owner that was between the lock and its mark, a few
-// instructions at either end). Progress and limits are ParkingLock's; every owner takes an index of Sync.
-template <SyncPolicy Sync = StdSync>
+// instructions at either end). Progress and limits are ParkingLock's; every owner takes an index of Sync. Made of
+// Sync::Mutex, it may be waited for where a thread must not park, e.g. while it is pinned.
+template <SyncPolicy Sync = StdSync, class Inner = BasicParkingLock<ParkingOptions{}, Sync>>
 class HOTPATH_CAPABILITY("mutex") BasicOwnedLock {
  public:
   constexpr BasicOwnedLock() = default;
@@ -278,7 +279,7 @@ class HOTPATH_CAPABILITY("mutex") BasicOwnedLock {
     lock_.Lock();
   }
 
-  BasicParkingLock<ParkingOptions{}, Sync> lock_;
+  Inner lock_;
   typename Sync::template Atomic<uint32_t> owner_{0};
 };
 
