@@ -157,6 +157,7 @@ struct IterationAgainstWriter : Model<IterationAgainstWriter, 2> {
     if (id == 0) {
       map.InsertOrAssign(1, 11);
       map.Insert(2, 20);
+      map.Insert(3, 30);  // replaces the table
       return;
     }
     int seen = 0;
