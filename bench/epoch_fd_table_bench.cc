@@ -1,6 +1,8 @@
 // Looking up, keeping, opening and closing descriptors: EpochFdTable beside an array of pointers that nothing protects
-// (the floor), a vector of shared_ptrs under a shared_mutex, whose lowest free number is searched, and arrays that
-// liburcu protects. Every operation draws its descriptor at random, and every look-up reads the object.
+// (the floor), a vector of shared_ptrs under a shared_mutex, arrays that liburcu protects, and a slot of xenium's
+// epochs. Who opens knows below which number none is free, as Linux does. Every operation draws its descriptor at
+// random, and every look-up reads the object.
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -21,6 +23,9 @@
 #endif
 #if HOTPATH_HAVE_LIBURCU_QSBR
 #include <urcu/urcu-qsbr.h>
+#endif
+#if HOTPATH_HAVE_XENIUM
+#include "xenium/reclamation/generic_epoch_based.hpp"
 #endif
 
 namespace hotpath::bench {
@@ -71,38 +76,41 @@ class SharedMutexVector {
     const std::shared_lock lock(mu_);
     return static_cast<size_t>(fd) < files_.size() ? files_[static_cast<size_t>(fd)] : nullptr;
   }
-  int Open(std::shared_ptr<File> file) {
+  int Open(uint64_t id) {
+    auto file = std::make_shared<File>(id);
     const std::unique_lock lock(mu_);
-    size_t fd = 0;
+    size_t fd = first_;
     while (fd < files_.size() && files_[fd] != nullptr) ++fd;
     if (fd == files_.size()) files_.emplace_back();
     files_[fd] = std::move(file);
+    first_ = fd + 1;
     return static_cast<int>(fd);
   }
   void Close(int fd) {
     std::shared_ptr<File> closed;
     const std::unique_lock lock(mu_);
     closed = std::move(files_[static_cast<size_t>(fd)]);
+    first_ = std::min(first_, static_cast<size_t>(fd));
   }
 
  private:
   mutable std::shared_mutex mu_;
   std::vector<std::shared_ptr<File>> files_;
+  size_t first_ = 0;  // no lower number is free
 };
 
 class Ours {
  public:
   explicit Ours(size_t count) {
-    for (size_t i = 0; i < count; ++i) Open(std::make_shared<File>(i));
+    for (size_t i = 0; i < count; ++i) Open(i);
   }
   uint64_t Look(int fd) const {
     const EpochFdTable<File>::Ref ref = table_.Get(fd);
     return ref ? ref->id : 0;
   }
   std::shared_ptr<File> Keep(int fd) const { return table_.GetShared(fd); }
-  int Open(std::shared_ptr<File> file) { return table_.Insert(std::move(file)).value(); }
+  int Open(uint64_t id) { return table_.Insert(std::make_shared<File>(id)).value(); }
   void Close(int fd) { static_cast<void>(table_.Remove(fd)); }
-  const EpochFdTable<File>& table() const { return table_; }
 
  private:
   EpochDomain domain_;
@@ -138,7 +146,9 @@ class UrcuArray {
     for (size_t i = 0; i < count; ++i) slots_[i].store(new CountedFile(i), std::memory_order::relaxed);
   }
   ~UrcuArray() {
-    for (auto& slot : slots_) slot.load(std::memory_order::relaxed)->Release();
+    for (auto& slot : slots_) {
+      if (CountedFile* const file = slot.load(std::memory_order::relaxed)) file->Release();
+    }
   }
   static void Begin(Worker&) { Urcu::Begin(); }
   static void End(Worker&) { Urcu::End(); }
@@ -166,9 +176,30 @@ class UrcuArray {
     file->Release();
     return got;
   }
+  int Open(uint64_t id) {
+    auto* const file = new CountedFile(id);
+    const std::lock_guard lock(mu_);
+    size_t fd = first_;
+    while (slots_[fd].load(std::memory_order::relaxed) != nullptr) ++fd;
+    slots_[fd].store(file, std::memory_order::release);
+    first_ = fd + 1;
+    return static_cast<int>(fd);
+  }
+  void Close(int fd) {
+    CountedFile* closed = nullptr;
+    {
+      const std::lock_guard lock(mu_);
+      closed = slots_[static_cast<size_t>(fd)].exchange(nullptr, std::memory_order::acq_rel);
+      first_ = std::min(first_, static_cast<size_t>(fd));
+    }
+    Urcu::Synchronize();
+    closed->Release();
+  }
 
  private:
   std::vector<std::atomic<CountedFile*>> slots_;
+  std::mutex mu_;
+  size_t first_ = 0;
 };
 #endif
 #if HOTPATH_HAVE_LIBURCU_MEMB
@@ -177,6 +208,7 @@ struct Memb {
   static void End() { urcu_memb_unregister_thread(); }
   static void Lock() { urcu_memb_read_lock(); }
   static void Unlock() { urcu_memb_read_unlock(); }
+  static void Synchronize() { urcu_memb_synchronize_rcu(); }
 };
 #endif
 #if HOTPATH_HAVE_LIBURCU_QSBR
@@ -188,6 +220,34 @@ struct Qsbr {
     urcu_qsbr_read_unlock();
     urcu_qsbr_quiescent_state();  // the caller has to, some time: here as often as it reads
   }
+  static void Synchronize() { urcu_qsbr_synchronize_rcu(); }
+};
+#endif
+
+#if HOTPATH_HAVE_XENIUM
+// One descriptor, given and not searched for. Its object is retired as it is: nobody can keep it.
+class XeniumSlot {
+  using Reclaimer = xenium::reclamation::epoch_based<>;
+  struct Object : Reclaimer::enable_concurrent_ptr<Object>, File {
+    using File::File;
+  };
+  using Pointer = Reclaimer::concurrent_ptr<Object, 0>;
+
+ public:
+  explicit XeniumSlot(size_t) {}
+  int Open(uint64_t id) {
+    slot_.store(Pointer::marked_ptr(new Object(id)), std::memory_order::release);
+    return 0;
+  }
+  void Close(int) {
+    Pointer::guard_ptr old;
+    old.acquire(slot_, std::memory_order::acquire);
+    slot_.store(Pointer::marked_ptr(), std::memory_order::release);
+    old.reclaim();
+  }
+
+ private:
+  Pointer slot_;
 };
 #endif
 
@@ -227,19 +287,27 @@ auto KeepRegistered() {
 // Opens the lowest free number, which is above all others, and closes it again.
 template <class Table>
 auto OpenAndClose(size_t open = kOpen) {
-  return [table = Isolated<Table>(open)] { table->Close(table->Open(std::make_shared<File>(1))); };
+  return [table = Isolated<Table>(open)] { table->Close(table->Open(1)); };
 }
-// Beside readers: at once again, or 1,000 times a second.
+// Beside one who closes any of the descriptors that are read and opens it again: 1,000 times a second, or without
+// pause.
 template <class Table>
-auto LookBeside(double writes_per_second) {
-  const auto table = std::shared_ptr<Table>(Isolated<Table>(kOpen));
-  const auto period = writes_per_second == 0 ? 0 : static_cast<uint64_t>(TicksPerNs() * 1e9 / writes_per_second);
-  return Ops(Looker(table)).WithBackground([table, period, next = uint64_t{0}](Worker&) mutable {
-    const uint64_t now = Ticks();
-    if (now < next) return StdSync::Pause();
-    next = now + period;
-    table->Close(table->Open(std::make_shared<File>(1)));
-  });
+auto LookBeside(bool pauses) {
+  const auto table = Isolated<Table>(kOpen);
+  const auto period = pauses ? static_cast<uint64_t>(TicksPerNs() * 1e6) : 0;
+  return Ops([table](Worker& worker) {
+           const int fd = Draw(worker);
+           const uint64_t seen = table->Look(fd);
+           if (seen != 0 && seen != static_cast<uint64_t>(fd)) worker.Torn();
+         })
+      .WithBackground([table, period, next = uint64_t{0}](Worker& worker) mutable {
+        const uint64_t now = Ticks();
+        if (now < next) return StdSync::Pause();
+        next = now + period;
+        const int fd = Draw(worker);
+        table->Close(fd);
+        if (table->Open(static_cast<uint64_t>(fd)) != fd) worker.Torn();
+      });
 }
 
 HOTPATH_BENCH_ROWS(rows) {
@@ -271,26 +339,51 @@ HOTPATH_BENCH_ROWS(rows) {
     keep.AtLeast(1.5, "urcu_memb array, counted");
 #if HOTPATH_HAVE_LIBURCU_QSBR
     get.Peer("urcu_qsbr array", LookRegistered<UrcuArray<Qsbr>>);
+    keep.Peer("urcu_qsbr array, counted", KeepRegistered<UrcuArray<Qsbr>>);
 #else
     get.NotInstalled("urcu_qsbr array");
+    keep.NotInstalled("urcu_qsbr array, counted");
 #endif
   }
   rows.Add({.id = "epoch_fd_table/get, absolute/t1", .optimisation = 6, .claim = "lookup time"})
       .Ours("EpochFdTable::Get", Look<Ours>);
-  for (const double writes : {1000.0, 0.0}) {
-    rows.Add({.id = writes == 0 ? "epoch_fd_table/get beside open and close/t1"
-                                : "epoch_fd_table/get beside 1000 opens a second/t1",
-              .optimisation = 6,
-              .background = 1})
-        .Naive("shared_mutex + vector", [writes] { return LookBeside<SharedMutexVector>(writes); })
-        .Ours("EpochFdTable", [writes] { return LookBeside<Ours>(writes); })
-        .AtLeast(writes == 0 ? 40 : 14, "shared_mutex + vector");
+  for (const int threads : {1, 2, 8}) {
+    for (const bool pauses : {true, false}) {
+      if (pauses && threads == 8) continue;
+      Row& beside =
+          rows.Add({.id = std::string("epoch_fd_table/get beside ") +
+                          (pauses ? "1000 closes a second" : "close and open") + "/t" + std::to_string(threads),
+                    .optimisation = 6,
+                    .threads = threads,
+                    .background = 1,
+                    .note = pauses ? "" : "urcu_memb's writer waits for readers: it closes less often"})
+              .Naive("shared_mutex + vector", [pauses] { return LookBeside<SharedMutexVector>(pauses); })
+              .Ours("EpochFdTable", [pauses] { return LookBeside<Ours>(pauses); });
+#if HOTPATH_HAVE_LIBURCU_MEMB
+      beside.Peer("urcu_memb array", [pauses] {
+        using Table = UrcuArray<Memb>;
+        return LookBeside<Table>(pauses).OnThread(&Table::Begin, &Table::End);
+      });
+#else
+      beside.NotInstalled("urcu_memb array");
+#endif
+      if (threads == 1) beside.AtLeast(1.5, "urcu_memb array");
+      if (threads == 1 && !pauses) beside.AtLeast(40, "shared_mutex + vector");
+    }
   }
-  for (const size_t open : {size_t{16}, kOpen, size_t{65536}}) {
-    rows.Add({.id = "epoch_fd_table/open and close, " + std::to_string(open) + " open/t1", .optimisation = 6})
-        .Floor("the object alone", [] { return [] { bench::Keep(std::make_shared<File>(1)); }; })
-        .Naive("shared_mutex + vector", [open] { return OpenAndClose<SharedMutexVector>(open); })
-        .Ours("EpochFdTable", [open] { return OpenAndClose<Ours>(open); });
+  for (const size_t open : {kOpen, size_t{65536}}) {
+    Row& row =
+        rows.Add({.id = "epoch_fd_table/open and close, " + std::to_string(open) + " open/t1", .optimisation = 6})
+            .Floor("the object alone", [] { return [] { bench::Keep(std::make_shared<File>(1)); }; })
+            .Naive("shared_mutex + vector", [open] { return OpenAndClose<SharedMutexVector>(open); })
+            .Ours("EpochFdTable", [open] { return OpenAndClose<Ours>(open); });
+    if (open != kOpen) continue;
+#if HOTPATH_HAVE_XENIUM
+    row.Peer("xenium epoch_based, one slot", [] { return OpenAndClose<XeniumSlot>(); });
+#else
+    row.NotInstalled("xenium epoch_based, one slot");
+#endif
+    row.AtLeast(1, "xenium epoch_based, one slot");
   }
 }
 
