@@ -239,10 +239,16 @@ bool FillSlots(PathRules& rules, std::vector<uint64_t>& hashes, BuildCount& coun
     }
     rules.slots[place] = slot;
   }
+  // A match looks at the second slot only if the first one has another tag. So a rule with the tag of the one that took
+  // its first slot would not be found in its second.
+  for (size_t i = 0; i < rules.rules.size(); ++i) {
+    const uint64_t first = rules.slots[simd_search_internal::FirstPlace(hashes[i], rules.slots.size())];
+    if (first >> 32 == simd_search_internal::TagOf(hashes[i]) && (first & 0xffffffff) != i + 1) return false;
+  }
   return true;
 }
 
-void CompileMany(PathRules& rules, BuildCount& count) {
+void CompileMany(PathRules& rules, BuildCount& count, uint64_t max_seeds) {
   size_t longest = 0;
   for (const PathRule& rule : rules.rules) longest = std::max(longest, size_t{rule.length});
   rules.lengths.resize(longest / kBlock + 1);
@@ -253,12 +259,17 @@ void CompileMany(PathRules& rules, BuildCount& count) {
   // that were made to collide under one seed do not under the next.
   rules.slots.resize(rules.rules.size() * 11 / 5 + 1);
   std::vector<uint64_t> hashes(rules.rules.size());
-  while (!FillSlots(rules, hashes, count)) rules.seed += simd_search_internal::kHashStep;
+  for (uint64_t i = 0; i < max_seeds; ++i) {
+    if (FillSlots(rules, hashes, count)) return;
+    rules.seed += simd_search_internal::kHashStep;
+  }
+  rules.slots = {};  // MatchSorted
 }
 
 }  // namespace
 
-PathRules simd_search_internal::CompileRules(std::span<const std::string_view> given, BuildCount& count) {
+PathRules simd_search_internal::CompileRules(std::span<const std::string_view> given, BuildCount& count,
+                                             uint64_t max_seeds) {
   HOTPATH_CHECK(given.size() <= size_t{1} << 30, "PathPrefixSet: more than 2^30 rules");
   PathRules rules;
   rules.given = given.size();
@@ -311,7 +322,7 @@ PathRules simd_search_internal::CompileRules(std::span<const std::string_view> g
   }
 
   if (rules.rules.size() > kMaxFew) {
-    CompileMany(rules, count);
+    CompileMany(rules, count, max_seeds);
   } else if (!rules.rules.empty()) {
     CompileFew(rules);
   }
@@ -320,6 +331,22 @@ PathRules simd_search_internal::CompileRules(std::span<const std::string_view> g
     rules.empty = static_cast<uint32_t>(rules.rules.size());
   }
   return rules;
+}
+
+// One binary search per boundary of the path, the longest first: slow, and right for whatever rules there are.
+const PathRule* simd_search_internal::MatchSorted(const PathRules& rules, const char* path, size_t n) noexcept {
+  if (rules.lengths.empty()) return nullptr;  // no rules
+  const auto end = rules.rules.end() - (rules.empty == 0 ? 0 : 1);
+  for (size_t length = n;; --length) {
+    if (length == n || path[length] == '/') {
+      const std::string_view text(path, length);
+      const auto rule = std::lower_bound(rules.rules.begin(), end, text, [&](const PathRule& a, std::string_view b) {
+        return CoveringFirst(TextOf(rules, a), b);
+      });
+      if (rule != end && TextOf(rules, *rule) == text) return &*rule;
+    }
+    if (length == 0) return nullptr;
+  }
 }
 
 PathPrefixSet::PathPrefixSet(std::span<const std::string_view> rules) {

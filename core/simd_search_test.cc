@@ -738,6 +738,92 @@ TEST(PathPrefixSet, BuildsWithAnotherSeedWhenOneDoesNotFit) {
   EXPECT_LT(reseeded, 100);
 }
 
+// Two rules with one tag and one first slot, of which the second takes it: a match that comes for the one that had to
+// move sees the other's, and must not stop there. That table is not used.
+TEST(PathPrefixSet, FindsRulesWhoseTagsAndFirstSlotsAreEqual) {
+  constexpr size_t kSlots = 144;
+  const auto hash_of = [](string_view text) {  // with seed 0
+    uint64_t word = 0;
+    std::memcpy(&word, text.data(), text.size());
+    return simd_search_internal::HashEnd(0, word, text.size());
+  };
+  const auto name_of = [](size_t i) {
+    std::string name = "/";
+    for (int digit = 0; digit < 6; ++digit, i /= 14) name += static_cast<char>('a' + i % 14);
+    return name;
+  };
+  std::vector<std::pair<uint64_t, size_t>> seen;
+  for (size_t i = 0; i < size_t{1} << 22; ++i) {
+    const uint64_t hash = hash_of(name_of(i));
+    seen.push_back(
+        {uint64_t{simd_search_internal::TagOf(hash)} << 32 | simd_search_internal::FirstPlace(hash, kSlots), i});
+  }
+  std::sort(seen.begin(), seen.end());
+  int pairs = 0;
+  for (size_t at = 1; at < seen.size(); ++at) {
+    if (seen[at - 1].first != seen[at].first) continue;
+    ++pairs;
+    std::vector<std::string> own = {name_of(seen[at - 1].second), name_of(seen[at].second)};
+    own.push_back(own[0] + "/" + std::string(kMaxFew, 'x'));  // these two are found by way of the first two
+    own.push_back(own[1] + "/" + std::string(kMaxFew, 'x'));
+    const uint64_t hashes[] = {hash_of(own[0]), hash_of(own[1])};
+    for (int filler = 0; own.size() < 65; ++filler) {  // that leave the pair's slots alone
+      const std::string text = "/" + std::to_string(filler);
+      const auto taken = [&](size_t place) {
+        return std::any_of(std::begin(hashes), std::end(hashes), [&](uint64_t hash) {
+          return place == simd_search_internal::FirstPlace(hash, kSlots) ||
+                 place == simd_search_internal::SecondPlace(hash, kSlots);
+        });
+      };
+      const uint64_t hash = hash_of(text);
+      if (taken(simd_search_internal::FirstPlace(hash, kSlots))) continue;
+      if (taken(simd_search_internal::SecondPlace(hash, kSlots))) continue;
+      own.push_back(text);
+    }
+    const std::vector<string_view> rules(own.begin(), own.end());
+    const PathPrefixSet set(rules);
+    const PathRules& compiled = TestAccess::Compiled(set);
+    EXPECT_EQ(compiled.slots.size(), kSlots);
+    EXPECT_NE(compiled.seed, 0u);
+    for (const Kernels* kernels : TestAccess::AllKernels()) {
+      for (size_t i = 0; i < own.size(); ++i) {
+        EXPECT_EQ(TestAccess::LongestMatch(*kernels, set, own[i]), i) << Name(*kernels) << " " << own[i];
+      }
+    }
+  }
+  EXPECT_GE(pairs, 1);
+}
+
+// As if no seed had done.
+TEST(PathPrefixSet, AgreesWithTheLoopWithoutATable) {
+  Rng rng(9);
+  for (int round = 0; round < 30; ++round) {
+    std::vector<std::string> own = Numbered("/n", kMaxFew);
+    while (own.size() < 200) {
+      std::string rule = RandomPath(rng, 80);
+      if (rng() % 2 == 0) rule = own[rng() % own.size()] + "/" + rule.substr(0, rule.size() / 8);
+      own.push_back(rule);
+    }
+    const std::vector<string_view> rules(own.begin(), own.end());
+    BuildCount took;
+    const PathRules compiled = CompileRules(rules, took, 0);
+    ASSERT_TRUE(compiled.slots.empty());
+    for (int i = 0; i < 200; ++i) {
+      std::string path = RandomPath(rng, 80);
+      if (i % 2 == 0) path = own[rng() % own.size()] + path.substr(0, path.size() / 4);
+      const auto longest = NaiveLongestMatch(rules, path);
+      const auto first = NaiveFirstMatch(rules, path);
+      for (const Kernels* kernels : TestAccess::AllKernels()) {
+        const auto* rule = kernels->match(compiled, path.data(), path.size());
+        ASSERT_EQ(rule != nullptr, longest.has_value()) << path;
+        if (rule == nullptr) continue;
+        ASSERT_EQ(rule->longest, longest) << path;
+        ASSERT_EQ(rule->first, first) << path;
+      }
+    }
+  }
+}
+
 // Hashes are compared, so rules must be, too. Here every slot promises a rule that it has not got.
 TEST(PathPrefixSet, AHashThatIsEqualByChanceIsNotAMatch) {
   std::vector<std::string> own;

@@ -43,7 +43,8 @@ struct alignas(64) FewWord {
 inline constexpr size_t kBlock = 64;
 
 struct PathRules {
-  std::vector<PathRule> rules;  // distinct, longest first
+  // Distinct. Few rules: the longest first. Many: in byte order, but '/' before everything else; then the empty one.
+  std::vector<PathRule> rules;
   std::string text;
   size_t given = 0;
   uint32_t empty = 0;  // 1 + index of the empty rule; 0: there is none
@@ -54,6 +55,7 @@ struct PathRules {
   uint64_t few_bits = 0;  // one bit per rule
 
   // Many rules: a cuckoo table with two places per rule. A slot is 0, or the tag of the hash and 1 + the rule's index.
+  // A rule's first slot has no other rule with the rule's tag. No slots: no seed gave such a table.
   std::vector<uint64_t> lengths;  // bit l % 64 of word l / 64: some rule is l bytes long
   size_t last_words = 0;          // whole words before the longest rule's end, in its block
   std::vector<uint64_t> slots;
@@ -67,7 +69,12 @@ struct BuildCount {
   uint64_t moves = 0;        // of a rule from one of its two slots to the other
   uint64_t seeds = 0;        // tables begun
 };
-PathRules CompileRules(std::span<const std::string_view> given, BuildCount& count);
+// One seed in some does by chance, so that nobody but who chooses rules for it needs as many as these.
+inline constexpr uint64_t kMaxSeeds = 32;
+PathRules CompileRules(std::span<const std::string_view> given, BuildCount& count, uint64_t max_seeds = kMaxSeeds);
+
+// Kernels::match for many rules without a table.
+const PathRule* MatchSorted(const PathRules& rules, const char* path, size_t n) noexcept;
 
 // ---- The hash of a prefix ----
 //
@@ -96,7 +103,11 @@ inline constexpr uint64_t kHashStep = 0x9e3779b97f4a7c15;
 [[gnu::always_inline]] inline uint64_t HashEnd(uint64_t sum, uint64_t rest, size_t length) noexcept {
   return Fold((sum + rest) ^ kHashKeys[1] ^ (length * kHashStep), kHashKeys[3]);
 }
-// Each half of a hash is a place in the table, both together are the tag.
+// Each half of a hash is a place in the table, both together are the tag. Tests make tags of few bits, for rules that
+// have the same one.
+#ifndef HOTPATH_PATH_TAG_BITS
+#define HOTPATH_PATH_TAG_BITS 32
+#endif
 [[gnu::always_inline]] inline size_t FirstPlace(uint64_t hash, size_t slots) noexcept {
   return (hash & 0xffffffff) * slots >> 32;
 }
@@ -104,7 +115,7 @@ inline constexpr uint64_t kHashStep = 0x9e3779b97f4a7c15;
   return (hash >> 32) * slots >> 32;
 }
 [[gnu::always_inline]] inline uint32_t TagOf(uint64_t hash) noexcept {
-  return static_cast<uint32_t>(hash ^ (hash >> 32));
+  return static_cast<uint32_t>(hash ^ (hash >> 32)) >> (32 - HOTPATH_PATH_TAG_BITS);
 }
 
 [[gnu::always_inline]] inline uint64_t LoadWord(const char* p) noexcept {

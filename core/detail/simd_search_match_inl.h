@@ -98,7 +98,7 @@ template <class Isa>
     const uint64_t second = rules.slots[SecondPlace(hash, slots)];
     const uint64_t tag = TagOf(hash);
     const auto id = static_cast<uint32_t>(first >> 32 == tag ? first : second >> 32 == tag ? second : 0);
-    if (id == 0) continue;
+    if (id == 0) continue;  // nor is it in the second slot if the first has its tag: FillSlots
     // A tag is not a proof. If the rule covers the path, then so does its outer rule, which can only be `outer`: no
     // byte before the end of that one needs a second look, and the whole path costs one pass.
     const PathRule& rule = rules.rules[id - 1];
@@ -113,6 +113,8 @@ template <class Isa>
 // A function of its own: it needs more registers, and would make MatchFew save them.
 template <class Isa>
 [[gnu::noinline]] const PathRule* MatchMany(const PathRules& rules, const char* path, size_t n) noexcept {
+  if (rules.slots.empty()) [[unlikely]]
+    return MatchSorted(rules, path, n);
   const PathRule* best = nullptr;
   uint64_t sum = rules.seed;
   const size_t blocks = rules.lengths.size();
