@@ -18,7 +18,7 @@
 #include "benchmark/benchmark.h"
 #include "hotpath/core/inline_string.h"
 
-#if __has_include(<boost/container/small_vector.hpp>)  // Debian: libboost-dev
+#if HOTPATH_HAVE_BOOST
 #include <boost/container/small_vector.hpp>
 #define HOTPATH_BENCH_BOOST(name, args) BENCHMARK_TEMPLATE(name, Boost24) args
 #else
@@ -34,7 +34,7 @@ namespace {
 
 using absl::InlinedVector;
 using Inlined24 = InlinedVector<char, 24>;
-#if __has_include(<boost/container/small_vector.hpp>)
+#if HOTPATH_HAVE_BOOST
 using Boost24 = boost::container::small_vector<char, 24>;
 #endif
 
@@ -321,6 +321,11 @@ HOTPATH_BENCH_ROWS(rows) {
             .Benchmark(Role::kOurs, "InlineString", name("InlineString"))
             .Benchmark(Role::kPeer, "absl::InlinedVector<char, 24>", name("Inlined24"))
             .AtLeast(goals.std_string, "std::string");
+#if HOTPATH_HAVE_BOOST
+    row.Benchmark(Role::kPeer, "boost small_vector<char, 24>", name("Boost24"));
+#else
+    row.NotInstalled("boost small_vector<char, 24>");
+#endif
     if (goals.inlined_vector > 0) row.AtLeast(goals.inlined_vector, "absl::InlinedVector<char, 24>");
   }
 }

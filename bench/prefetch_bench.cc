@@ -1,10 +1,10 @@
-// Walks over nodes in random order, in a plain loop and with WithPrefetch at distances from 0 to 128. The rows to look
-// at are those whose nodes do not fit the last-level cache; the others show what the view costs where it cannot gain.
-// Three kinds of work per node:
+// Walks over nodes in random order, four times as much as the last-level cache holds: a plain loop, and WithPrefetch at
+// distances from 1 to 128. Three kinds of work per node:
 //   light    adds one field: the CPU runs ahead over many nodes by itself and overlaps their misses
 //   work     some 200 instructions: the reorder buffer holds a node or two, so that the next miss waits for this one
 //   branchy  as many turns of a short loop as the node says: every miss ends in a mispredicted branch
-// Each turn of a benchmark visits kStride nodes and goes on where the last one stopped. Time per item is per node.
+// A sample is the median of many short passes, so that those that were interrupted do not count. Each pass goes on
+// where the last one, of whichever contender, stopped: nobody finds in the cache what another has brought there.
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -13,27 +13,31 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <span>
+#include <string>
 #include <vector>
 
-#include "benchmark/benchmark.h"
+#include "bench/base/rows.h"
+#include "bench/base/ticks.h"
 #include "hotpath/core/prefetch.h"
 
-namespace hotpath {
+namespace hotpath::bench {
 namespace {
 
 struct alignas(64) Node {
   uint64_t words[8];
 };
 
-constexpr size_t kStride = 4096;
+constexpr size_t kPass = 1024;  // nodes
+constexpr size_t kPasses = 60;  // a sample
 constexpr size_t kMegabyte = size_t{1} << 20;
 
-// More than the last-level cache, which a virtual machine may overstate: between 64 MiB and 1 GiB.
+// Of the last-level cache, which a virtual machine may overstate: between 128 MiB and 1 GiB.
 size_t LargeBytes() {
   const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-  const size_t wanted = cache > 0 ? static_cast<size_t>(cache) / 4 * 5 : 0;
-  return std::clamp(wanted, 64 * kMegabyte, 1024 * kMegabyte) / sizeof(Node) * sizeof(Node);
+  const size_t wanted = cache > 0 ? static_cast<size_t>(cache) * 4 : 0;
+  return std::clamp(wanted, 128 * kMegabyte, 1024 * kMegabyte) / sizeof(Node) * sizeof(Node);
 }
 
 uint64_t Random(uint64_t& state) {  // splitmix64
@@ -46,24 +50,24 @@ uint64_t Random(uint64_t& state) {  // splitmix64
 // Nodes on 4 KiB pages or, as far as the kernel has them, on huge ones, and pointers to all of them in random order.
 class Nodes {
  public:
-  static const Nodes& Small() {  // fits a second-level cache
-    static const Nodes nodes(kMegabyte, MADV_NOHUGEPAGE);
+  static Nodes& InCache() {
+    static Nodes nodes(kMegabyte / 4, MADV_NOHUGEPAGE);
     return nodes;
   }
-  static const Nodes& Large() {
-    static const Nodes nodes(LargeBytes(), MADV_NOHUGEPAGE);
+  static Nodes& Large() {
+    static Nodes nodes(LargeBytes(), MADV_NOHUGEPAGE);
     return nodes;
   }
-  static const Nodes& LargeOnHugePages() {
-    static const Nodes nodes(LargeBytes(), MADV_HUGEPAGE);
+  static Nodes& LargeOnHugePages() {
+    static Nodes nodes(LargeBytes(), MADV_HUGEPAGE);
     return nodes;
   }
 
-  // The next kStride pointers.
-  std::span<const Node* const> Next(size_t& at) const {
-    if (at + kStride > order_.size()) at = 0;
-    at += kStride;
-    return {order_.data() + at - kStride, kStride};
+  // The next kPass pointers.
+  std::span<const Node* const> Next() {
+    if (at_ + kPass > order_.size()) at_ = 0;
+    at_ += kPass;
+    return {order_.data() + at_ - kPass, kPass};
   }
 
  private:
@@ -83,6 +87,7 @@ class Nodes {
   }
 
   std::vector<const Node*> order_;
+  size_t at_ = 0;
 };
 
 struct Light {
@@ -102,53 +107,96 @@ struct Branchy {
     uint64_t x = node.words[3];
     for (uint64_t turns = x % 16; turns > 0; --turns) {
       x = x * 0xd1342543de82ef95 + 1;
-      benchmark::DoNotOptimize(x);
+      asm volatile("" : "+r"(x));
     }
     return x;
   }
 };
 
-template <class Kind, const Nodes& (*kGet)()>
-void Plain(benchmark::State& state) {
-  const Nodes& nodes = kGet();
-  size_t at = 0;
+template <class Kind>
+[[gnu::noinline]] uint64_t Plain(std::span<const Node* const> nodes) {
   uint64_t sum = 0;
-  for (auto _ : state) {
-    for (const Node* node : nodes.Next(at)) sum += Kind::Visit(*node);
-    benchmark::DoNotOptimize(sum);
-  }
-  state.SetItemsProcessed(static_cast<int64_t>(kStride) * state.iterations());
+  for (const Node* node : nodes) sum += Kind::Visit(*node);
+  return sum;
 }
-
-template <class Kind, const Nodes& (*kGet)()>
-void Prefetched(benchmark::State& state) {
-  const Nodes& nodes = kGet();
-  const auto distance = static_cast<size_t>(state.range(0));
-  size_t at = 0;
+template <class Kind>
+[[gnu::noinline]] uint64_t Prefetched(std::span<const Node* const> nodes, size_t distance) {
   uint64_t sum = 0;
-  for (auto _ : state) {
-    for (const Node* node : WithPrefetch(nodes.Next(at), distance)) sum += Kind::Visit(*node);
-    benchmark::DoNotOptimize(sum);
+  for (const Node* node : WithPrefetch(nodes, distance)) sum += Kind::Visit(*node);
+  return sum;
+}
+
+// Nanoseconds per node.
+template <class Pass>
+double Sample(Nodes& nodes, Pass pass) {
+  std::vector<uint64_t> took(kPasses);
+  for (uint64_t& ticks : took) {
+    const std::span<const Node* const> next = nodes.Next();
+    const uint64_t before = Ticks();
+    Keep(pass(next));
+    ticks = Ticks() - before;
   }
-  state.SetItemsProcessed(static_cast<int64_t>(kStride) * state.iterations());
+  std::nth_element(took.begin(), took.begin() + kPasses / 2, took.end());
+  return TicksToNs(static_cast<double>(took[kPasses / 2])) / kPass;
+}
+template <class Kind>
+double PlainSample(Nodes& nodes) {
+  return Sample(nodes, Plain<Kind>);
+}
+template <class Kind>
+double PrefetchedSample(Nodes& nodes, size_t distance) {
+  return Sample(nodes, [distance](std::span<const Node* const> pass) { return Prefetched<Kind>(pass, distance); });
 }
 
-void Distances(benchmark::internal::Benchmark* row) {
-  for (const int distance : {0, 1, 2, 4, 8, 16, 32, 64, 128}) row->Arg(distance);
+constexpr size_t kDistances[] = {1, 2, 4, 8, 16, 32, 64, 128};
+
+// The shortest distance that is within 3 % of the best one.
+template <class Kind>
+double BestDistance() {
+  double took[std::size(kDistances)];
+  for (size_t i = 0; i < std::size(kDistances); ++i) took[i] = PrefetchedSample<Kind>(Nodes::Large(), kDistances[i]);
+  const double best = *std::min_element(std::begin(took), std::end(took));
+  size_t i = 0;
+  while (took[i] > best * 1.03) ++i;
+  return static_cast<double>(kDistances[i]);
 }
 
-BENCHMARK(Plain<Light, &Nodes::Small>)->Name("light/fits_l2/plain");
-BENCHMARK(Prefetched<Light, &Nodes::Small>)->Name("light/fits_l2/prefetch")->Apply(Distances);
-BENCHMARK(Plain<Work, &Nodes::Small>)->Name("work/fits_l2/plain");
-BENCHMARK(Prefetched<Work, &Nodes::Small>)->Name("work/fits_l2/prefetch")->Apply(Distances);
-BENCHMARK(Plain<Light, &Nodes::Large>)->Name("light/large/plain");
-BENCHMARK(Prefetched<Light, &Nodes::Large>)->Name("light/large/prefetch")->Apply(Distances);
-BENCHMARK(Plain<Work, &Nodes::Large>)->Name("work/large/plain");
-BENCHMARK(Prefetched<Work, &Nodes::Large>)->Name("work/large/prefetch")->Apply(Distances);
-BENCHMARK(Plain<Branchy, &Nodes::Large>)->Name("branchy/large/plain");
-BENCHMARK(Prefetched<Branchy, &Nodes::Large>)->Name("branchy/large/prefetch")->Apply(Distances);
-BENCHMARK(Plain<Light, &Nodes::LargeOnHugePages>)->Name("light/huge_pages/plain");
-BENCHMARK(Prefetched<Light, &Nodes::LargeOnHugePages>)->Name("light/huge_pages/prefetch")->Apply(Distances);
+// Ours is at `distance`, what performance.md's goal is about; the others are variants.
+template <class Kind>
+Row& AddDistances(Rows& rows, const char* kind, size_t distance, double goal) {
+  Row& row = rows.Add({.id = "prefetch/" + std::string(kind) + "/t1",
+                       .optimisation = 10,
+                       .claim = std::string(kind) == "light" ? "iteration" : "",
+                       .fresh = false,
+                       .unit = "ns a node"})
+                 .Sample(Role::kNaive, "plain loop", [] { return PlainSample<Kind>(Nodes::Large()); })
+                 .Sample(Role::kOurs, "WithPrefetch, " + std::to_string(distance),
+                         [distance] { return PrefetchedSample<Kind>(Nodes::Large(), distance); });
+  for (const size_t other : kDistances) {
+    if (other == distance) continue;
+    row.Sample(Role::kVariant, "WithPrefetch, " + std::to_string(other),
+               [other] { return PrefetchedSample<Kind>(Nodes::Large(), other); });
+  }
+  rows.Add({.id = "prefetch/best_distance_" + std::string(kind) + "/t1",
+            .optimisation = 10,
+            .fresh = false,
+            .unit = "nodes ahead"})
+      .Sample(Role::kOurs, "WithPrefetch", BestDistance<Kind>);
+  return row.AtLeast(goal, "plain loop");
+}
+
+HOTPATH_BENCH_ROWS(rows) {
+  AddDistances<Light>(rows, "light", 32, 0.95)
+      .Sample(Role::kVariant, "plain loop, huge pages", [] { return PlainSample<Light>(Nodes::LargeOnHugePages()); })
+      .Sample(Role::kVariant, "WithPrefetch, 32, huge pages",
+              [] { return PrefetchedSample<Light>(Nodes::LargeOnHugePages(), 32); });
+  AddDistances<Work>(rows, "work", 8, 1.6);
+  AddDistances<Branchy>(rows, "branchy", 32, 2.3);
+  // What the view costs where it cannot gain.
+  rows.Add({.id = "prefetch/light_in_cache/t1", .optimisation = 10, .fresh = false, .unit = "ns a node"})
+      .Sample(Role::kNaive, "plain loop", [] { return PlainSample<Light>(Nodes::InCache()); })
+      .Sample(Role::kOurs, "WithPrefetch, 32", [] { return PrefetchedSample<Light>(Nodes::InCache(), 32); });
+}
 
 }  // namespace
-}  // namespace hotpath
+}  // namespace hotpath::bench
