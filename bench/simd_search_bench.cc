@@ -105,7 +105,10 @@ void AddFind(Rows& rows, size_t n, bool hits) {
                      return IfBelow(static_cast<size_t>(at), hashes.size());
                    });
                  })
-          .Ours("FindHashSimd", [work] { return FindEach(work, &FindHashSimd); })
+          .Ours("FindHashSimd",
+                [work] {
+                  return FindEach(work, [](auto hashes, uint64_t needle) { return FindHashSimd(hashes, needle); });
+                })
           .Peer("flat_hash_map", [work, map] {
             return FindEach(work, [map](std::span<const uint64_t>, uint64_t needle) {
               const auto it = map->find(needle);
