@@ -117,19 +117,37 @@ struct Avx2 {
     return _mm256_or_si256(whole, rest);
   }
 
+  // The first kFewBytes bytes of a path of n > 0, as if it went on with '/' and zeros. The '/' and the last one to
+  // three bytes come as one group of four.
+  [[gnu::always_inline]] static __m256i LoadHead(const char* p, size_t n) noexcept {
+    if (n < 4) [[unlikely]] {
+      uint32_t bytes = uint32_t{'/'} << (8 * n);
+      for (size_t i = 0; i < n; ++i) bytes |= static_cast<uint32_t>(static_cast<unsigned char>(p[i])) << (8 * i);
+      return _mm256_set_epi32(0, 0, 0, 0, 0, 0, 0, static_cast<int>(bytes));
+    }
+    // From kGroups - g on, kBefore has ones in the lanes before lane g, kAt in lane g.
+    constexpr size_t kGroups = kFewBytes / 4;
+    alignas(64) static constexpr int32_t kBefore[2 * kGroups] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    alignas(64) static constexpr int32_t kAt[2 * kGroups] = {0, 0, 0, 0, 0, 0, 0, 0, -1};
+    const size_t length = n < kFewBytes ? n : kFewBytes;
+    const size_t from = kGroups - length / 4;
+    const __m256i whole = MaskedLoad32(p, Load32(kBefore + from));
+    const auto bits = static_cast<uint32_t>(8 * length);
+    const uint32_t last = (LoadHalfWord(p + length - 4) >> 1 >> (~bits & 31)) | uint32_t{'/'} << (bits & 31);
+    return _mm256_or_si256(whole, _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(last)), Load32(kAt + from)));
+  }
+
   template <size_t kWords>
   static uint64_t Few(const PathRules& rules, const char* path, size_t n) noexcept {
-    const __m256i index = _mm256_set_epi8(31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13,
-                                          12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    const __m256i end = _mm256_cmpeq_epi8(index, _mm256_set1_epi8(static_cast<char>(n < kFewBytes ? n : kFewBytes)));
-    const __m256i slash = _mm256_and_si256(end, _mm256_set1_epi8('/'));
     alignas(32) char head[kFewBytes];
-    Store32(head, _mm256_or_si256(LoadHalf<0>(path, n), slash));
+    Store32(head, LoadHead(path, n));
 
     uint64_t bits = 0;
     const FewWord* few = rules.few.data();
+    const FewWord* const end = few + rules.few.size();  // there are some
     const __m256i zero = _mm256_setzero_si256();
-    for (size_t g = 0; g * kWords < rules.few.size(); ++g) {
+    size_t first = 0;
+    do {
       __m256i low = zero;
       __m256i high = zero;
 #pragma GCC unroll 4
@@ -142,8 +160,9 @@ struct Avx2 {
         high = _mm256_or_si256(high, differ(4));
       }
       const uint32_t equal = Bits64(_mm256_cmpeq_epi64(low, zero)) | Bits64(_mm256_cmpeq_epi64(high, zero)) << 4;
-      bits |= uint64_t{equal} << (8 * g);
-    }
+      bits |= uint64_t{equal} << first;
+      first += 8;
+    } while (few != end);
     return bits;
   }
 

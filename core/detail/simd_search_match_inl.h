@@ -58,6 +58,17 @@ inline bool RestCovers(const PathRules& rules, const PathRule& rule, const char*
          EqualBytes(path + kFewBytes, rules.text.data() + rule.text + kFewBytes, rule.length - kFewBytes);
 }
 
+// The first of the rules in `bits`, whose heads cover the path, that covers it. A function of its own: it needs more
+// registers, and would make MatchFew save them.
+[[gnu::noinline]] inline const PathRule* FirstCovering(const PathRules& rules, uint64_t bits, const char* path,
+                                                       size_t n) noexcept {
+  for (; bits != 0; bits &= bits - 1) {
+    const PathRule& rule = rules.rules[static_cast<size_t>(std::countr_zero(bits))];
+    if (rule.length < kFewBytes || RestCovers(rules, rule, path, n)) return &rule;
+  }
+  return nullptr;
+}
+
 template <class Isa>
 [[gnu::always_inline]] inline const PathRule* MatchFew(const PathRules& rules, const char* path, size_t n) noexcept {
   uint64_t bits = rules.few_bits;
@@ -74,11 +85,10 @@ template <class Isa>
     default:
       bits &= Isa::template Few<4>(rules, path, n);
   }
-  for (; bits != 0; bits &= bits - 1) {
-    const PathRule& rule = rules.rules[static_cast<size_t>(std::countr_zero(bits))];
-    if (rule.length < kFewBytes || RestCovers(rules, rule, path, n)) return &rule;
-  }
-  return nullptr;
+  if (bits == 0) return nullptr;
+  const PathRule& rule = rules.rules[static_cast<size_t>(std::countr_zero(bits))];
+  if (rule.length < kFewBytes) return &rule;
+  return FirstCovering(rules, bits, path, n);
 }
 
 // The longest rule that ends at one of `ends`, boundaries of the block that starts at path + base, and covers the path.
@@ -110,7 +120,7 @@ template <class Isa>
   return nullptr;
 }
 
-// A function of its own: it needs more registers, and would make MatchFew save them.
+// A function of its own, for the same reason.
 template <class Isa>
 [[gnu::noinline]] const PathRule* MatchMany(const PathRules& rules, const char* path, size_t n) noexcept {
   if (rules.slots.empty()) [[unlikely]]
