@@ -38,6 +38,12 @@ using Inlined24 = InlinedVector<char, 24>;
 using Boost24 = boost::container::small_vector<char, 24>;
 #endif
 
+// No string: the bytes that one of up to 23 consists of, which a copy of it cannot do without.
+struct Bytes24 {
+  explicit Bytes24(std::string_view text) { text.copy(bytes, sizeof(bytes)); }
+  char bytes[24] = {};
+};
+
 constexpr int kBatch = 64;
 constexpr int64_t kMixed = -1;
 
@@ -247,6 +253,7 @@ void BM_Find(benchmark::State& state) {
 
 HOTPATH_BENCH_ALL(BM_Construct, HOTPATH_LENGTHS);
 HOTPATH_BENCH_ALL(BM_Copy, HOTPATH_LENGTHS);
+BENCHMARK_TEMPLATE(BM_Copy, Bytes24)->Arg(15)->Arg(23);
 HOTPATH_BENCH_ALL(BM_ConstructAndMove, HOTPATH_LENGTHS);
 HOTPATH_BENCH_ALL(BM_Equal, HOTPATH_LENGTHS);
 HOTPATH_BENCH_ALL(BM_CopyAssign, HOTPATH_LENGTHS);
@@ -321,6 +328,9 @@ HOTPATH_BENCH_ROWS(rows) {
             .Benchmark(Role::kOurs, "InlineString", name("InlineString"))
             .Benchmark(Role::kPeer, "absl::InlinedVector<char, 24>", name("Inlined24"))
             .AtLeast(goals.std_string, "std::string");
+    if (goals.what == std::string_view("Copy") && goals.length < 24) {
+      row.Benchmark(Role::kFloor, "24 bytes", name("Bytes24"));
+    }
 #if HOTPATH_HAVE_BOOST
     row.Benchmark(Role::kPeer, "boost small_vector<char, 24>", name("Boost24"));
 #else

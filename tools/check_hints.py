@@ -7,8 +7,8 @@ them. The row stands in a comment on a line of the same statement, or directly a
     // moves kernel_bench: BM_OpenAndClose
     if (Unlikely(fd < 0)) return Code::kEBADF;
 
-and is a benchmark of bench/kernel_bench.cc: the name it is registered by, and its arguments if only some of them moved
-("BM_ForkExitWait/64"). A row that is not there any more is a problem, and so is a comment without a hint.
+and is a row of bench/kernel_bench.cc, in quotes if its id has spaces, or a Google Benchmark there: the name it is
+registered by, and its arguments if only some of them moved ("BM_ForkExitWait/64"). A row that is not there any more is a problem, and so is a comment without a hint.
 
 usage: check_hints.py [ROOT]
 """
@@ -27,7 +27,9 @@ HINT = re.compile(
     r"|\bHOTPATH_COLD\b|\[\[[^\]]*\b(?:likely|unlikely|cold|assume)\b[^\]]*\]\]"
     r"|\b__builtin_(?:expect|expect_with_probability|prefetch|unreachable|assume)\s*\(|\b_mm_prefetch\s*\("
 )
-ROW = re.compile(r"\bmoves (\w+_bench): (\S+)")
+ROW = re.compile(r"\bmoves (\w+_bench): (?:\"([^\"]+)\"|(\S+))")
+# The id of a row, or what it begins with.
+ID = re.compile(r"\.id\s*=\s*(?:std::string\()?\"([^\"]+)\"\)?\s*(\+?)")
 # What a statement of a benchmark file registers: the name it is given, else its function.
 NAMED = re.compile(r"(?:->\s*Name|\bRegisterBenchmark)\s*\(\s*\(?\s*\"([^\"]+)\"")
 FUNCTION = re.compile(r"\bBENCHMARK\s*\(\s*([^;]+?)\s*\)\s*(?:->|$)", re.DOTALL)
@@ -35,9 +37,9 @@ TEMPLATE = re.compile(r"\bBENCHMARK_TEMPLATE\s*\(\s*(\w+)\s*,\s*([^;]+?)\s*\)\s*
 
 
 def rows(text: str) -> set[str]:
-    """The benchmarks that a file registers, without their arguments."""
+    """The rows and benchmarks that a file registers: ids, "begin of an id*", names without their arguments."""
     text = re.sub(r"//[^\n]*", "", text)
-    found = set()
+    found = {match[1] + ("*" if match[2] else "") for match in ID.finditer(text)}
     for statement in text.split(";"):
         if (named := NAMED.search(statement)) is not None:
             found.add(named[1])
@@ -49,7 +51,7 @@ def rows(text: str) -> set[str]:
 
 
 def exists(row: str, registered: set[str]) -> bool:
-    return any(row == name or row.startswith(name + "/") for name in registered)
+    return any(row == name or row.startswith(name[:-1] if name.endswith("*") else name + "/") for name in registered)
 
 
 def statements(lines: list[Line]) -> list[list[int]]:
@@ -76,7 +78,7 @@ def check_file(path: str, text: str, benches: dict[str, set[str]]) -> list[str]:
     for numbers in statements(lines):
         hints = [(n, match[0]) for n in numbers for match in HINT.finditer(lines[n - 1].code)]
         comment = " ".join(lines[n - 1].comment.lstrip("/ ") for n in numbers)
-        moved = ROW.findall(comment)
+        moved = [(match[1], match[2] or match[3]) for match in ROW.finditer(comment)]
         for number, hint in hints if not moved else []:
             problems.append(f"{path}:{number}: {hint.rstrip('( ')} names no row: '// moves NAME_bench: ROW'")
         if moved and not hints:

@@ -16,6 +16,8 @@ BENCHES = {
         BENCHMARK(BM_Template<kOne>)
             ->Arg(1);
         auto* row = benchmark::RegisterBenchmark("find/scalar", f);
+        rows.Add({.id = "kernel/open/t1", .optimisation = 6}).Ours("ours", [] {});
+        rows.Add({.id = "kernel/close beside a writer/t" + std::to_string(threads), .threads = threads});
     """
 }
 
@@ -70,10 +72,10 @@ class CheckHintsTest(unittest.TestCase):
 
     def test_rows_exist(self):
         for row in ("BM_Open", "BM_Fork/64", "walk/light", "walk/light/8", "BM_Template<kOne>/1", "find/scalar",
-                    "BM_Copy<std::string>"):
+                    "BM_Copy<std::string>", "kernel/open/t1", '"kernel/close beside a writer/t8"'):
             with self.subTest(row):
                 self.assert_found(f"PrefetchRead(p);  // moves kernel_bench: {row}\n")
-        for row in ("BM_InAComment", "BM_Opens", "walk", "BM_Copy", "Walk<Light,"):
+        for row in ("BM_InAComment", "BM_Opens", "walk", "BM_Copy", "Walk<Light,", "kernel/open/t", "kernel/close"):
             with self.subTest(row):
                 self.assert_found(f"PrefetchRead(p);  // moves kernel_bench: {row}\n", "has no row")
         self.assert_found("PrefetchRead(p);  // moves other_bench: BM_Open\n", "there is no bench/other_bench.cc")
