@@ -67,7 +67,7 @@ struct CowStats : CowCounters {
   uint64_t private_pages = 0;    // of resident: the rest
   uint64_t zero = 0;             // private pages without bytes
   uint64_t common = 0;           // pages of shared mappings, with or without bytes
-  uint64_t common_resident = 0;  // of these: with bytes
+  uint64_t common_resident = 0;  // of these: with bytes; those of parts unmapped here are not counted
   uint64_t bytes_saved = 0;      // what a full copy would have cost: shared * the page size
   uint64_t table_bytes = 0;      // nodes of the page table, shared ones too
 
@@ -80,15 +80,20 @@ class BasicCowMemoryManager;
 // CowMemory: the memory of a process, 2^64 bytes in pages of 4 KiB. Untouched ones cost nothing, and Fork is O(1).
 //
 // Contract  Each method is one step to users of this memory and to its forks; to the forks, a Write across pages of a
-//           shared mapping is one step a page. What fails, ENOMEM too, changes no byte. Moved-from: empty.
-// Progress  All blocking: readers of one memory run together, writers alone. Forks wait for each other only to copy a
-//           node that both hold, and at shared mappings. Destroying must not race with use.
+//           shared mapping is one step a page. What fails, ENOMEM too, changes no byte. Moved-from: empty, but for the
+//           counts of faults, which stay with the object that had them. What a shared mapping holds lives as long as
+//           any memory maps any of it: unmapping a part frees no bytes.
+// Progress  All blocking: readers of one memory run together, writers alone; Map, Unmap and Protect free what goes
+//           before they let others in. Forks wait for each other only to copy a node that both hold, and at shared
+//           mappings. Destroying must not race with use.
 // Cost      Read: 2 RMWs; a page, up to 11 nodes, mostly 3. Write in place: 4 RMWs. Fork: 4 RMWs, one more in 30 forks;
 //           no allocation. First write after one: the page and the nodes to it, an allocation and 1 or 2 RMWs each.
+//           Shared mappings: a page read is 2 RMWs more, one written 4, and 8 in a write of several; a Fork 1.
 //           Map, Unmap, Protect: nodes at both ends, what goes, for Protect those between; and a list of shared
 //           mappings, if they come or go. Drop: what nobody else has, an RMW for what hangs from that; 11 calls deep.
-// Not for   a fork(2) child if another thread was inside. A callback must not use the memory that calls it, nor through
-//           a fork the shared mapping it is called for.
+// Not for   a fork(2) child if another thread was inside. A callback holds the lock of its memory, and at a shared
+//           mapping the mapping's: it must use neither that memory nor another that has the mapping, and any others
+//           only in one global order, as with mutexes. Checked if a thread would wait for its own writing.
 // Proof     cow_memory_model fails if any [tag] is weakened; cow_memory_fuzz against a std::map of pages.
 // Example   CowMemoryTest.AChildSeesWhatItsParentHadAndNotWhatItWrites
 template <CowOptions kOptions = CowOptions{}, SyncPolicy Sync = StdSync>
@@ -104,6 +109,7 @@ class BasicCowMemory {
 
  public:
   static constexpr size_t kPageBytes = Tree::kPageBytes;
+  static constexpr size_t kNodeBytes = Tree::kNodeBytes;  // of the page table
 
   BasicCowMemory() = default;
   BasicCowMemory(BasicCowMemory&& other) noexcept : state_(other.Take()) {}
@@ -129,7 +135,7 @@ class BasicCowMemory {
     }
   }
 
-  // Holes in the range are fine. EINVAL: as Map.
+  // Holes in the range are fine. EINVAL: as Map. What a shared mapping holds, see above.
   Result<void> Unmap(uint64_t address, uint64_t length) {
     const std::optional<Range> range = RangeOf(address, length);
     if (!range) return Code::kEINVAL;
@@ -250,8 +256,8 @@ class BasicCowMemory {
     return CurrentCounters();
   }
 
-  // Walks the page table, writers of this memory waiting. Exact, unless forks of this memory run meanwhile: then
-  // `shared` is what it was at some time for each page.
+  // Walks the page table, writers of this memory waiting. Exact, unless forks of this memory run meanwhile, or what a
+  // Restore or an assignment replaced is still being freed: then `shared` is what it was at some time for each page.
   CowStats Stats() const {
     const ReadLock lock(lock_);
     CowStats stats{CurrentCounters()};
@@ -377,8 +383,8 @@ class BasicCowMemory {
 
   Result<void> Change(const Range& range, const cow_memory_internal::Change& change, Handle<Region> region,
                       CowPlacement placement) {
-    State next;  // destroyed after the lock, as what was there before
     const WriteLock lock(lock_);
+    State next;  // later what was there before, destroyed under the lock: see Tree::With
     const bool wants_mapped = !change.drops, refuses_mapped = placement == CowPlacement::kNoReplace;
     if (wants_mapped || refuses_mapped) {
       uint64_t bad = 0;
@@ -502,7 +508,7 @@ struct CowTotals {
   uint64_t mapped = 0;           // pages: the sum over the memories
   uint64_t resident = 0;         // private pages with bytes: the sum over the memories, what full copies would hold
   uint64_t pages = 0;            // private pages that there are
-  uint64_t common_resident = 0;  // pages of shared mappings that there are
+  uint64_t common_resident = 0;  // pages of shared mappings that there are, unmapped parts too
   uint64_t faults = 0, zero_filled = 0, copied = 0, stolen = 0;  // of the memories that are there
   uint64_t bytes_saved = 0;                                      // (resident - pages) * the page size
   uint64_t table_bytes = 0;
@@ -512,9 +518,10 @@ struct CowTotals {
 
 // CowMemoryManager: the memories of processes, by pid.
 //
-// Contract  Create and Fork give a pid a memory, Free takes it away; each is one step. What Get returned lives on after
-//           Free. ESRCH: no memory has that pid. EEXIST: one has it already, also if parent and child are the same.
-//           ENOMEM: nothing was changed.
+// Contract  Create and Fork give a pid a memory, Free takes it away. Each is one step to the table; a Fork's child is
+//           what its parent was at some time during the call, and its pid appears later. What Get returned lives on
+//           after Free. ESRCH: no memory has that pid. EEXIST: one has it already, also if parent and child are the
+//           same. ENOMEM: nothing was changed.
 // Progress  All blocking. The lock over the table is held for a lookup, never while bytes are copied or freed.
 // Cost      A lookup under the lock, two RMWs for the handle, and what CowMemory says.
 // Not for   fork(2) amid another thread's call.

@@ -524,7 +524,7 @@ TEST(CowMemoryTest, ACallbackThatThrowsLetsGoOfTheMemory) {
   EXPECT_EQ(ReadAt(memory, 0, 1)[0], std::byte{1});
 }
 
-TEST(CowMemoryTest, ACallbackMayBeMoveOnlyAndUseOtherMemories) {
+TEST(CowMemoryTest, ACallbackMayBeMoveOnlyAndUseAForkThatSharesNoMapping) {
   CowMemory memory = Mapped(0, kPage), child = memory.Fork();
   auto owner = std::make_unique<int>(5);
   ASSERT_TRUE(memory
@@ -543,6 +543,15 @@ TEST(CowMemoryDeathTest, ACallbackThatWritesItsOwnMemoryIsACheck) {
   EXPECT_DEATH(nest([&] { CodeOfWrite(memory, 0); }), "used from a callback that is writing");
   EXPECT_DEATH(nest([&] { CodeOfRead(memory, 0); }), "used from a callback that is writing");
   EXPECT_DEATH(nest([&] { CowMemory child = memory.Fork(); }), "used from a callback that is writing");
+}
+
+TEST(CowMemoryDeathTest, ACallbackThatReachesItsSharedMappingThroughAForkIsACheck) {
+  CowMemory memory;
+  ASSERT_TRUE(memory.Map(0, kPage, kRw, kShared).ok());
+  CowMemory child = memory.Fork();
+  const auto nest = [&](auto f) { static_cast<void>(memory.WithWritablePage(0, [&](auto) { f(); })); };
+  EXPECT_DEATH(nest([&] { CodeOfWrite(child, 0); }), "used from a callback that is writing");
+  EXPECT_DEATH(nest([&] { CodeOfRead(child, 0); }), "used from a callback that is writing");
 }
 
 // ---- What it costs, counted ----
@@ -631,6 +640,19 @@ TEST(CowMemoryGoldenTest, ReadsAndWritesOfOwnPagesCostTheirLock) {
   EXPECT_EQ(RmwsOf([&] { ASSERT_TRUE(memory.WithPage(kPage, [](auto) {}).ok()); }), 2u);
   EXPECT_EQ(RmwsOf([&] { ASSERT_TRUE(memory.WithWritablePage(kPage, [](auto) {}).ok()); }), 4u);
   EXPECT_EQ(mark.Since(), bench::HeapCount{});
+}
+
+TEST(CowMemoryGoldenTest, SharedPagesCostTheLockOfTheirMappingToo) {
+  Counted memory;
+  ASSERT_TRUE(memory.Map(0, 4 * kPage, kRw, kShared).ok());
+  ASSERT_EQ(CodeOfWrite(memory, 0, 4 * kPage), Code::kOK);
+  std::vector<std::byte> bytes(3 * kPage);
+  EXPECT_EQ(RmwsOf([&] { ASSERT_TRUE(memory.Read(1, std::span(bytes).first(8)).ok()); }), 2u + 2u);
+  EXPECT_EQ(RmwsOf([&] { ASSERT_TRUE(memory.Read(0, bytes).ok()); }), 2u + 3 * 2u);
+  EXPECT_EQ(RmwsOf([&] { ASSERT_TRUE(memory.Write(1, std::span(bytes).first(8)).ok()); }), 4u + 4u);
+  EXPECT_EQ(RmwsOf([&] { ASSERT_TRUE(memory.Write(0, bytes).ok()); }), 4u + 3 * 8u);
+  std::optional<Counted> child;
+  EXPECT_EQ(RmwsOf([&] { child.emplace(memory.Fork()); }), 4u + 1u + 4u) << "the fork, and the move into the optional";
 }
 
 TEST(CowMemoryGoldenTest, TheFirstWriteAfterAForkIsOnePageAndItsPath) {
@@ -819,6 +841,24 @@ TYPED_TEST(CowMemoryShapeTest, EveryRangeOfASmallSpaceMapsAndUnmapsAlone) {
       ASSERT_TRUE(memory.Unmap(0, kPages * kBytes).ok());
       ASSERT_EQ(memory.Stats().table_bytes, 0u);
     }
+  }
+  EXPECT_EQ(CountingSync::live, 0);
+}
+
+// The node at the top covers more than there is.
+TYPED_TEST(CowMemoryShapeTest, AMemoryUnmappedInTwoHalvesHasNoNodes) {
+  using Memory = BasicCowMemory<TypeParam::kOptions, CountingSync>;
+  constexpr uint64_t kHalf = uint64_t{1} << 63;
+  for (const bool upper_first : {false, true}) {
+    Memory memory;
+    ASSERT_TRUE(memory.Map(0, kEnd, kRw).ok());
+    ASSERT_TRUE(memory.Unmap(upper_first ? kHalf : 0, kHalf).ok());
+    ASSERT_TRUE(memory.Unmap(upper_first ? 0 : kHalf, kHalf).ok());
+    EXPECT_EQ(memory.Stats(), CowStats{});
+    ASSERT_TRUE(memory.Map(kHalf, kHalf, kRw).ok());
+    ASSERT_TRUE(memory.Map(0, kHalf, kRw).ok());
+    EXPECT_EQ(memory.Stats().table_bytes, 0u);
+    EXPECT_EQ(CodeOfRead(memory, kEnd), Code::kOK);
   }
   EXPECT_EQ(CountingSync::live, 0);
 }

@@ -1,7 +1,8 @@
 // The input is a program for a family of memories: map, unmap, protect, write, read, view, fork, drop, snapshot,
 // restore, move, with allocations that may fail. The oracle keeps every page of every memory in a std::map of shared
 // pointers: a use count of one is a page to write to or to steal, anything else one to copy. After each operation the
-// bytes, the errors and every counter must be the oracle's; at the end nothing may be left.
+// bytes, the errors and every counter must be the oracle's, and the nodes no more than the pages and the ends of ranges
+// need; at the end nothing may be left.
 
 #include <algorithm>
 #include <array>
@@ -11,7 +12,6 @@
 #include <memory>
 #include <new>
 #include <optional>
-#include <set>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -128,7 +128,10 @@ class Program {
       FailingSync::until_failure = allowed;
       const hotpath::Result<void> result = operation();
       FailingSync::until_failure = -1;
-      if (result == Code::kENOMEM && allowed >= 0) return std::optional<hotpath::Result<void>>();
+      if (result == Code::kENOMEM && allowed >= 0) {
+        has_spare_nodes_ = true;
+        return std::optional<hotpath::Result<void>>();
+      }
       return std::optional<hotpath::Result<void>>(result);
     };
     switch (op % 10) {
@@ -201,9 +204,16 @@ class Program {
       }
       case 6: {
         const uint64_t address = page * kPage + argument % kPage;
+        struct Thrown {};
         const auto result = faulty([&] {
-          return process.memory.WithWritablePage(
-              address, [&](std::span<std::byte> view) { view[argument % kPage] = static_cast<std::byte>(pages); });
+          try {
+            return process.memory.WithWritablePage(address, [&](std::span<std::byte> view) {
+              view[argument % kPage] = static_cast<std::byte>(pages);
+              if (argument % 5 == 4) throw Thrown();
+            });
+          } catch (const Thrown&) {
+            return hotpath::Result<void>();
+          }
         });
         if (!result) break;
         const Code expected = Expected(process, address, 1, CowAccess::kWrite);
@@ -325,11 +335,18 @@ class Program {
     }
   }
 
-  static void CheckCounters(const Process& process) {
+  void CheckCounters(const Process& process) const {
     hotpath::CowStats expected{process.counters};
-    std::set<const void*> regions;
+    uint64_t ends = 0;  // of ranges of like pages
+    uint64_t next = 0;
+    const OraclePage* before = nullptr;
     for (const auto& [number, page] : process.pages) {
       ++expected.mapped;
+      if (before == nullptr || next != number || before->access != page.access || before->shared != page.shared) {
+        ends += 2;
+      }
+      before = &page;
+      next = number + 1;
       if (page.shared) {
         ++expected.common;
         expected.common_resident += page.region->contains(number);
@@ -342,6 +359,9 @@ class Program {
     }
     expected.bytes_saved = expected.shared * kPage;
     const hotpath::CowStats stats = process.memory.Stats();
+    constexpr uint64_t kLevels = (64 - kOptions.page_bits + kOptions.fanout_bits - 1) / kOptions.fanout_bits;
+    HOTPATH_CHECK(has_spare_nodes_ || stats.table_bytes <= (ends + expected.resident) * kLevels * Memory::kNodeBytes,
+                  "nodes that nothing needs");
     expected.table_bytes = stats.table_bytes;
     HOTPATH_CHECK(stats == expected, "the statistics");
     HOTPATH_CHECK(process.memory.Counters() == static_cast<const hotpath::CowCounters&>(expected), "the counters");
@@ -349,6 +369,7 @@ class Program {
   }
 
   Input& input_;
+  bool has_spare_nodes_ = false;  // paths to pages that were not written after all
   std::vector<std::unique_ptr<Process>> processes_;
 };
 

@@ -252,6 +252,60 @@ struct UnmapAgainstWrite : Model<UnmapAgainstWrite, 2> {
   }
 };
 
+// Threads of one memory that was never forked: one changes mappings while the other writes and counts. The tree before
+// the change is no fork: nothing is ever shared, copied or stolen.
+template <bool kUnmaps>
+struct ChangeAgainstWriteAndStats : Model<ChangeAgainstWriteAndStats<kUnmaps>, 2> {
+  Memory memory;
+
+  ChangeAgainstWriteAndStats() {
+    Map(memory, 4);
+    Put(memory, 0, 1);
+    Put(memory, 3 * kPage, 1);
+  }
+  void thread(unsigned id) {
+    if (id == 0) {
+      HOTPATH_CHECK((kUnmaps ? memory.Unmap(0, kPage) : memory.Protect(0, kPage, CowAccess::kRead)).ok());
+      return;
+    }
+    Put(memory, 3 * kPage, 2);
+    const CowStats stats = memory.Stats();
+    HOTPATH_CHECK(stats.shared == 0, "what was there before counts as a fork");
+    HOTPATH_CHECK(stats.mapped - stats.resident == 2 && Get(memory, 3 * kPage) == 2);
+  }
+  void finish() {
+    const CowCounters counters = memory.Counters();
+    HOTPATH_CHECK(counters.copied + counters.stolen == 0 && counters.resident == (kUnmaps ? 1 : 2));
+  }
+};
+using ProtectAgainstWriteAndStats = ChangeAgainstWriteAndStats<false>;
+using UnmapAgainstWriteAndStats = ChangeAgainstWriteAndStats<true>;
+
+// A view of a page against one to write to: all that the callback did, or nothing; while pages beside it are mapped.
+template <CowSharing kSharing>
+struct Views : Model<Views<kSharing>, 2> {
+  Memory memory;
+  std::optional<Memory> child;
+
+  Views() {
+    Map(memory, 1, kSharing);
+    if (kSharing == CowSharing::kShared) child.emplace(memory.Fork());
+  }
+  void thread(unsigned id) {
+    if (id == 0) {
+      HOTPATH_CHECK(
+          memory.WithWritablePage(0, [](std::span<std::byte> page) { page[0] = page[7] = std::byte{1}; }).ok());
+      HOTPATH_CHECK(memory.Map(kPage, kPage, CowAccess::kReadWrite).ok());
+    } else {
+      const Memory& other = child ? *child : memory;
+      HOTPATH_CHECK(other.WithPage(0, [](std::span<const std::byte> page) { HOTPATH_CHECK(page[0] == page[7]); }).ok());
+    }
+  }
+  void finish() { HOTPATH_CHECK(Get(memory, 0) == 1 && memory.Counters().mapped == 2); }
+};
+using ViewsOfOneMemory = Views<CowSharing::kPrivate>;
+using ViewsThroughAFork = Views<CowSharing::kShared>;
+
 // One thread restores while another writes; a third process holds the same pages and goes.
 struct RestoreAgainstWrite : Model<RestoreAgainstWrite, 2> {
   Memory memory;
@@ -290,6 +344,24 @@ struct SharedMapping : Model<SharedMapping, 2> {
   void finish() { HOTPATH_CHECK(Get(*child, 0) == 1 && Get(*child, 1) == 2, "a write to a shared page was lost"); }
 };
 
+// Two processes write across two shared pages that have no bytes: what one has prepared, the other may have filled
+// before it is used.
+struct SharedPagesAcross : Model<SharedPagesAcross, 2> {
+  Memory parent;
+  std::optional<Memory> child;
+
+  SharedPagesAcross() {
+    Map(parent, 2, CowSharing::kShared);
+    child.emplace(parent.Fork());
+  }
+  void thread(unsigned id) { PutAcross(id == 0 ? parent : *child, 0, 1 + id); }
+  void finish() {
+    HOTPATH_CHECK(Get(parent, kPage - 1) != 0 && Get(parent, kPage) != 0);
+    HOTPATH_CHECK(parent.Counters().zero_filled + child->Counters().zero_filled == 2);
+    HOTPATH_CHECK(parent.Stats().common_resident == 2);
+  }
+};
+
 // A reader of a shared page against a writer in the other process, then both exit.
 struct SharedReader : Model<SharedReader, 2> {
   std::optional<Memory> memories[2];
@@ -316,9 +388,24 @@ struct SharedReader : Model<SharedReader, 2> {
 int main(int argc, char** argv) {
   using namespace hotpath::model;
   return Main(argc, argv,
-              {HOTPATH_MODEL(BothWriteOnePage), HOTPATH_MODEL(BothCopyOneLeaf), HOTPATH_MODEL(BothCopyTwoLevels),
-               HOTPATH_MODEL(WriteAgainstDrop), HOTPATH_MODEL(WriteAgainstWriteAndDrop), HOTPATH_MODEL(DropAgainstDrop),
-               HOTPATH_MODEL(ThreeProcesses), HOTPATH_MODEL(ForkAgainstWrite), HOTPATH_MODEL(TwoForksAndAWrite),
-               HOTPATH_MODEL(TwoReadersOneWriter), HOTPATH_MODEL(OneReaderTwoWriters), HOTPATH_MODEL(UnmapAgainstWrite),
-               HOTPATH_MODEL(RestoreAgainstWrite), HOTPATH_MODEL(SharedMapping), HOTPATH_MODEL(SharedReader)});
+              {HOTPATH_MODEL(BothWriteOnePage),
+               HOTPATH_MODEL(BothCopyOneLeaf),
+               HOTPATH_MODEL(BothCopyTwoLevels),
+               HOTPATH_MODEL(WriteAgainstDrop),
+               HOTPATH_MODEL(WriteAgainstWriteAndDrop),
+               HOTPATH_MODEL(DropAgainstDrop),
+               HOTPATH_MODEL(ThreeProcesses),
+               HOTPATH_MODEL(ForkAgainstWrite),
+               HOTPATH_MODEL(TwoForksAndAWrite),
+               HOTPATH_MODEL(TwoReadersOneWriter),
+               HOTPATH_MODEL(OneReaderTwoWriters),
+               HOTPATH_MODEL(UnmapAgainstWrite),
+               HOTPATH_MODEL(ProtectAgainstWriteAndStats),
+               HOTPATH_MODEL(UnmapAgainstWriteAndStats),
+               HOTPATH_MODEL(ViewsOfOneMemory),
+               HOTPATH_MODEL(ViewsThroughAFork),
+               HOTPATH_MODEL(RestoreAgainstWrite),
+               HOTPATH_MODEL(SharedMapping),
+               HOTPATH_MODEL(SharedPagesAcross),
+               HOTPATH_MODEL(SharedReader)});
 }

@@ -18,8 +18,9 @@
 
 namespace hotpath::cow_memory_internal {
 
-// Readers together, or one writer. A reader pays one RMW to enter and one to leave. A writer keeps new readers out, so
-// it never starves; readers that it keeps out wait in the queue of the mutex.
+// Readers together, or one writer. A reader pays one RMW to enter and one to leave. A writer that has the mutex keeps
+// new readers out, and waits for those inside only; they and other writers wait for the mutex, no fairer than it is.
+// Less than 2^16 readers at once, a thread in nested callbacks counting more than once.
 template <SyncPolicy Sync>
 class HOTPATH_CAPABILITY("lock") ReadersWriterLock {
  public:
@@ -290,8 +291,9 @@ class Tree {
     if (root_ != nullptr) WalkNode(*static_cast<const Node*>(root_), enter, page);
   }
 
-  // This tree with the pages from `first` to `last` changed. This tree stays as it was, also if it throws bad_alloc;
-  // until one of the two is gone neither may be written to.
+  // This tree with the pages from `first` to `last` changed. This tree stays as it was, also if it throws bad_alloc.
+  // Both have one epoch, so until one of the two is gone neither may be written to; and what both hold counts as
+  // shared.
   Tree With(uint64_t first, uint64_t last, Change change) {
     Tree next = Share();
     Visit(first, last, [&](uint64_t from, uint64_t to, uint8_t attr, const Page* page) {
@@ -498,8 +500,13 @@ class Tree {
     logs.fill(kWholeLog);
     if (child != nullptr) {
       const size_t i = node->IndexOf(child->first);
-      links.target[i] = child;
-      logs[i] = *slot.log;
+      if (child->shift + kFanoutBits == shift && ChildrenOf(*child) == 0 && IsUniform(*child)) {
+        links.attr[i] = child->links.Read().attr[0];  // it fills its slot, which can say as much
+        ReleaseNode(child, *slot.log);
+      } else {
+        links.target[i] = child;
+        logs[i] = *slot.log;
+      }
     }
     *slot.target = node;
     *slot.log = kWholeLog;
@@ -545,14 +552,23 @@ class Tree {
     Prune(slot, node, low, high);
   }
 
+  static size_t ChildrenOf(const Node& node) {
+    return kFanout - static_cast<size_t>(std::ranges::count(node.links.Read().target, nullptr));
+  }
+  // Are the attributes of all slots the same? Those past the end of the address space are what Plant found.
+  static bool IsUniform(const Node& node) {
+    const std::array<uint8_t, kFanout>& attr = node.links.Read().attr;
+    const size_t slots = node.Covers(kLastPage) ? node.IndexOf(kLastPage) + 1 : kFanout;
+    return std::all_of(attr.begin(), attr.begin() + slots, [&](uint8_t other) { return other == attr[0]; });
+  }
+
   // Takes a node out again that says nothing its slot could not say.
   static void Prune(Slot slot, Node& node, uint64_t low, uint64_t high) {
+    const size_t children = ChildrenOf(node);
+    if (children > 1 || (children == 1 && node.IsLeaf()) || !IsUniform(node)) return;
     const Links& links = node.links.Read();
-    const size_t children = kFanout - static_cast<size_t>(std::ranges::count(links.target, nullptr));
-    if (children > 1 || (children == 1 && node.IsLeaf())) return;
     const uint8_t attr = links.attr[0];
-    if (std::ranges::count(links.attr, attr) != static_cast<std::ptrdiff_t>(kFanout)) return;
-    if (attr != *slot.attr && (node.first != low || node.Last() != high)) return;
+    if (attr != *slot.attr && (node.first != low || std::min(node.Last(), kLastPage) != high)) return;
     *slot.attr = attr;
     *slot.target = nullptr;
     for (size_t i = 0; i < kFanout; ++i) {
