@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -27,7 +28,7 @@ struct StripedMapStats {
   size_t entries = 0;
   size_t capacity = 0;        // entries that fit without growth, if spread evenly
   size_t bytes = 0;           // of stripes and tables, retained ones included
-  size_t retained_bytes = 0;  // of outgrown tables that readers may still be in: less than bytes / 2
+  size_t retained_bytes = 0;  // of outgrown tables that readers may still be in: about bytes / 2 at most
 };
 
 // StripedMap<K, V>: a hash table that threads share, cut into stripes with a lock each.
@@ -36,19 +37,19 @@ struct StripedMapStats {
 // stripe:
 //           what is there all the time is visited once, what comes or goes meanwhile perhaps. size() adds the sizes of
 //           the stripes, each of a moment during the call: exact if nobody writes. No reference escapes. If a callback
-//           throws, the map is as if it had not been called, but for what it did itself to a value that is not
-//           trivially copyable, and for what EraseIf has erased by then. Callbacks run under the stripe's lock and must
+//           throws, the map is as if it had not been called, but for what it did itself to a value without kOptimistic,
+//           and for what EraseIf has erased or changed by then. Callbacks run under the stripe's lock and must
 //           not call the same map: that is a CHECK failure which names the operation, whatever stripe it meant.
 //           Hash and Eq must not throw.
 // Progress  Find, Contains, Visit: blocking, and with kOptimistic lock-free but for the third attempt that a writer of
 //           the stripe spoils, which takes the lock. size: wait-free. All others: blocking.
-// Cost      Reads with kOptimistic (K and V trivially copyable): no store, no RMW; two loads of the stripe's line, and
+// Cost      Reads with kOptimistic (K and V trivially copyable, and copyable): no store, no RMW; two loads of the
+// stripe's line, and
 //           mostly two lines of the table. Others: an RMW to lock, one to unlock, one hash. To grow, a stripe hashes
-//           its keys again and, with kOptimistic, keeps the old table: at most as much memory again, until the end or
-//           Trim.
-// Not for   kOptimistic with an Eq that follows pointers which die with the entry; the child of a fork(2) that came
-// amid
-//           another thread's write (CHECK).
+//           its keys again and, with kOptimistic, keeps the old table: about as much memory again at most, until the
+//           end or Trim.
+// Not for   kOptimistic with an Eq that follows pointers which die with the entry; the child of a fork(2)
+//           that came while another thread held a stripe.
 // Proof     striped_map_model fails if any [tag] below is weakened.
 // Example   StripedMapTest.CountsWords
 template <class K, class V, class Hash = absl::Hash<K>, class Eq = std::equal_to<>, SyncPolicy Sync = StdSync>
@@ -56,11 +57,12 @@ template <class K, class V, class Hash = absl::Hash<K>, class Eq = std::equal_to
            std::is_nothrow_move_constructible_v<V> && !std::is_const_v<K> && !std::is_const_v<V>)
 class BasicStripedMap {
  public:
-  static constexpr bool kOptimistic = std::is_trivially_copyable_v<K> && std::is_trivially_copyable_v<V>;
+  static constexpr bool kOptimistic =
+      std::is_trivially_copyable_v<K> && std::is_trivially_copyable_v<V> && std::copyable<K> && std::copyable<V>;
 
-  // `stripes` is rounded up to a power of two.
+  // `stripes` is rounded up to a power of two; more than an address space holds is a CHECK failure.
   explicit BasicStripedMap(size_t stripes = 32, Hash hash = Hash(), Eq eq = Eq())
-      : stripe_bits_(static_cast<unsigned>(std::countr_zero(std::bit_ceil(std::max<size_t>(stripes, 1))))),
+      : stripe_bits_(BitsFor(stripes)),
         stripes_(new Stripe[size_t{1} << stripe_bits_]),
         hash_(std::move(hash)),
         eq_(std::move(eq)) {}
@@ -132,11 +134,12 @@ class BasicStripedMap {
     const Place place = Locate(lock.stripe, hash, key);
     if (!place) return std::nullopt;
     std::optional<V> erased(std::move(At(place).value));
+    const Change change(lock.stripe);
     EraseAt(lock.stripe, hash, place);
     return erased;
   }
-  // Erases where pred(const K&, const V&); how many.
-  template <std::predicate<const K&, const V&> P>
+  // Erases where pred(const K&, V&) says so, and keeps what it made of the value where not; how many were erased.
+  template <std::predicate<const K&, V&> P>
   size_t EraseIf(P&& pred) {
     static constexpr const char* kName = "StripedMap::EraseIf";
     CheckNotInside(kName);
@@ -145,10 +148,19 @@ class BasicStripedMap {
       const StripeLock lock(*this, stripe, kName);
       Table* const table = stripe.Current();
       if (table == nullptr) continue;
+      std::optional<Change> change;  // from the first to the last: readers see all of it or nothing
       table->ForEach([&](Group& group, unsigned slot) {
         const Place place{&group, slot};
-        const Entry& entry = At(place);
-        if (!std::invoke(pred, entry.key, entry.value)) return;
+        decltype(auto) entry = At(place);
+        const bool erase = std::invoke(pred, std::as_const(entry.key), entry.value);
+        if constexpr (kOptimistic) {
+          const auto before = group.slots[slot].Copy();
+          if (!erase && std::memcmp(&before, std::addressof(entry), sizeof entry) == 0) return;
+          if (!change) change.emplace(stripe);
+          if (!erase) return group.slots[slot].Put(entry);
+        } else {
+          if (!erase) return;
+        }
         EraseAt(stripe, HashOf(entry.key), place);
         ++erased;
       });
@@ -209,19 +221,22 @@ class BasicStripedMap {
   // Keeps the memory.
   void Clear() {
     const AllLocks locks(*this, "StripedMap::Clear");
+    for (Stripe& stripe : Stripes()) Change::Open(stripe);
     for (Stripe& stripe : Stripes()) {
       if (stripe.Size() == 0) continue;
-      const Change change(stripe);
       Table* const table = stripe.Current();
       table->ForEach([](Group& group, unsigned slot) { group.slots[slot].Drop(); });
       table->Empty();
       stripe.size.store(0, std::memory_order::relaxed);
     }
+    for (Stripe& stripe : Stripes()) Change::Close(stripe);
   }
-  // Room for `entries` in all; a little more, for stripes do not get equal shares.
+  // Room for `entries` if they spread evenly, and an eighth more: a stripe that gets more than that grows. More than an
+  // address space holds is a CHECK failure.
   void Reserve(size_t entries) {
     static constexpr const char* kName = "StripedMap::Reserve";
     CheckNotInside(kName);
+    HOTPATH_CHECK(entries <= PTRDIFF_MAX / sizeof(Entry), "StripedMap::Reserve: no address space holds so many");
     const size_t share = entries >> stripe_bits_;
     for (Stripe& stripe : Stripes()) {
       const StripeLock lock(*this, stripe, kName);
@@ -308,25 +323,27 @@ class BasicStripedMap {
     const CallbackScope<Sync> scope;
   };
 
-  // While it lives, entries of the stripe change, and optimistic readers try again.
+  // While it lives, or from Open to Close, entries of the stripe change, and optimistic readers try again.
   class Change {
    public:
-    explicit Change(Stripe& stripe) noexcept : stripe_(stripe) {
-      if constexpr (!kOptimistic) return;
-      version_ = stripe.version.load(std::memory_order::relaxed);
-      stripe.version.store(version_ + 1, std::memory_order::relaxed);
-      Sync::Fence(std::memory_order::release);  // [W1] pairs R2
-    }
-    ~Change() {
-      if constexpr (!kOptimistic) return;
-      stripe_.version.store(version_ + 2, std::memory_order::release);  // [W2] pairs R1
-    }
+    explicit Change(Stripe& stripe) noexcept : stripe_(stripe) { Open(stripe); }
+    ~Change() { Close(stripe_); }
     Change(const Change&) = delete;
     Change& operator=(const Change&) = delete;
 
+    static void Open(Stripe& stripe) noexcept {
+      if constexpr (!kOptimistic) return;
+      stripe.version.store(stripe.version.load(std::memory_order::relaxed) + 1, std::memory_order::relaxed);
+      Sync::Fence(std::memory_order::release);  // [W1] pairs R2
+    }
+    static void Close(Stripe& stripe) noexcept {
+      if constexpr (!kOptimistic) return;
+      const uint64_t version = stripe.version.load(std::memory_order::relaxed);
+      stripe.version.store(version + 1, std::memory_order::release);  // [W2] pairs R1
+    }
+
    private:
     Stripe& stripe_;
-    uint64_t version_ = 0;
   };
 
   struct StripeRange {
@@ -334,6 +351,10 @@ class BasicStripedMap {
     Stripe* begin() const noexcept { return first; }
     Stripe* end() const noexcept { return last; }
   };
+  static unsigned BitsFor(size_t stripes) noexcept {
+    HOTPATH_CHECK(stripes <= PTRDIFF_MAX / sizeof(Stripe), "StripedMap: no address space holds so many stripes");
+    return static_cast<unsigned>(std::countr_zero(std::bit_ceil(std::max<size_t>(stripes, 1))));
+  }
   StripeRange Stripes() const noexcept { return {stripes_.get(), stripes_.get() + stripes()}; }
   Stripe& StripeOf(uint64_t hash) const noexcept { return stripes_[hash >> 1 >> (63 - stripe_bits_)]; }
 
@@ -350,8 +371,7 @@ class BasicStripedMap {
   // absl::Hash<std::string> takes no string_view, though both hash alike.
   template <class Q>
   uint64_t HashOf(const Q& key) const {
-    constexpr bool kText =
-        std::convertible_to<const K&, std::string_view> && std::convertible_to<const Q&, std::string_view>;
+    constexpr bool kText = striped_map_internal::kHashesAsText<K> && std::convertible_to<const Q&, std::string_view>;
     if constexpr (std::same_as<Hash, absl::Hash<K>> && kText) {
       return striped_map_internal::Spread(absl::Hash<std::string_view>()(key));
     } else {
@@ -438,8 +458,8 @@ class BasicStripedMap {
     stripe.Current()->Add(hash, std::move(entry));
     stripe.size.store(stripe.Size() + 1, std::memory_order::relaxed);
   }
-  void EraseAt(Stripe& stripe, uint64_t hash, const Place& place) noexcept {
-    const Change change(stripe);
+  // Within a Change.
+  static void EraseAt(Stripe& stripe, uint64_t hash, const Place& place) noexcept {
     stripe.Current()->Remove(hash, *place.group, place.slot);
     place.group->slots[place.slot].Drop();
     stripe.size.store(stripe.Size() - 1, std::memory_order::relaxed);

@@ -21,6 +21,7 @@
 
 #include "bench/base/heap_counter.h"
 #include "gtest/gtest.h"
+#include "hotpath/core/inline_string.h"
 
 namespace hotpath {
 namespace {
@@ -40,6 +41,18 @@ static_assert(Instantiates<int, int> && Instantiates<std::string, std::unique_pt
 static_assert(!Instantiates<const int, int> && !Instantiates<int, int&> && !Instantiates<int, ThrowsWhenMoved>);
 static_assert(Numbers::kOptimistic && StripedMap<char, std::array<char, 9>>::kOptimistic);
 static_assert(!Texts::kOptimistic && !StripedMap<int, std::string>::kOptimistic);
+struct OnlyMoves {  // trivially copyable, for its move is trivial
+  explicit OnlyMoves(int v) : value(v) {}
+  OnlyMoves(OnlyMoves&&) = default;
+  OnlyMoves& operator=(OnlyMoves&&) = default;
+  int value;
+};
+static_assert(std::is_trivially_copyable_v<OnlyMoves> && !StripedMap<int, OnlyMoves>::kOptimistic);
+template <class M, class P>
+concept ErasesIf = requires(M& map, P pred) { map.EraseIf(pred); };
+static_assert(ErasesIf<Numbers, bool (*)(const uint64_t&, uint64_t&)> &&
+              ErasesIf<Numbers, bool (*)(uint64_t, uint64_t)>);
+static_assert(!ErasesIf<Numbers, bool (*)(uint64_t&, uint64_t&)>, "keys stay as they are");
 template <class M>
 concept HasFind = requires(const M& map) { map.Find(1); };
 static_assert(HasFind<Numbers> && !HasFind<StripedMap<int, std::unique_ptr<int>>>, "a find copies the value");
@@ -122,6 +135,21 @@ TYPED_TEST(StripedMapKindTest, InsertFindAssignMutateUpsertEraseThroughGrowth) {
   for (uint64_t n = 0; n < kCount; ++n) EXPECT_EQ(map.Contains(this->Key(n)), n % 2 == 1);
   EXPECT_EQ(map.EraseIf([&](const auto& k, const auto&) { return k == this->Key(1) || k == this->Key(3); }), 2u);
   EXPECT_EQ(map.size(), kCount / 2 - 2);
+}
+
+TYPED_TEST(StripedMapKindTest, EraseIfKeepsWhatItChangedWithoutErasingIt) {
+  auto& map = this->map;
+  for (uint64_t n = 0; n < 60; ++n) map.Insert(this->Key(n), this->Value(n));
+  EXPECT_EQ(map.EraseIf([&](const auto& key, auto& value) {
+    if (key == this->Key(5)) value = this->Value(200);
+    return key == this->Key(6) || key == this->Key(7);
+  }),
+            2u);
+  EXPECT_EQ(map.size(), 58u);
+  for (uint64_t n = 0; n < 60; ++n) {
+    if (n == 6 || n == 7) continue;
+    EXPECT_EQ(map.Find(this->Key(n)), this->Value(n == 5 ? 200 : n));
+  }
 }
 
 TYPED_TEST(StripedMapKindTest, SnapshotForEachAndClear) {
@@ -272,7 +300,77 @@ TEST(StripedMapTest, WeakHashesAreSpreadOverStripesAndGroups) {
   }
 }
 
+// Keys that differ in their high bits only end in groups and tags of their own: a search compares the key it looks for.
+struct CountingEq {
+  static inline uint64_t calls = 0;
+  bool operator()(uint64_t a, uint64_t b) const {
+    ++calls;
+    return a == b;
+  }
+};
+TEST(StripedMapTest, SearchesCompareFewKeysWhateverBitsTheyDifferIn) {
+  for (const int shift : {0, 12, 32, 44, 48}) {
+    for (const size_t stripes : {size_t{1}, size_t{4096}}) {
+      StripedMap<uint64_t, uint64_t, Identity, CountingEq> map(stripes);
+      constexpr uint64_t kCount = 10'000;
+      for (uint64_t n = 0; n < kCount; ++n) map.Insert(n << shift, n);
+      CountingEq::calls = 0;
+      for (uint64_t n = 0; n < kCount; ++n) ASSERT_EQ(map.Find(n << shift), n);
+      EXPECT_LE(CountingEq::calls, kCount * 5 / 4) << "keys n << " << shift << ", stripes: " << stripes;
+    }
+  }
+}
+
+// A key that converts to text, but is not its text: upper and lower case are the same.
+struct CiName {
+  std::string text;
+  operator std::string_view() const { return text; }
+  static char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 'a' - 'A') : c; }
+  friend bool operator==(const CiName& a, const CiName& b) {
+    return std::equal(a.text.begin(), a.text.end(), b.text.begin(), b.text.end(),
+                      [](char x, char y) { return Lower(x) == Lower(y); });
+  }
+  template <class H>
+  friend H AbslHashValue(H state, const CiName& name) {
+    for (const char c : name.text) state = H::combine(std::move(state), Lower(c));
+    return H::combine(std::move(state), name.text.size());
+  }
+};
+TEST(StripedMapTest, AKeyThatConvertsToTextIsHashedAsItsTypeSays) {
+  StripedMap<CiName, int> names;
+  EXPECT_TRUE(names.Insert(CiName{"Init"}, 1));
+  EXPECT_FALSE(names.Insert(CiName{"INIT"}, 2));
+  EXPECT_EQ(names.Find(CiName{"init"}), 1);
+  StripedMap<const char*, int> pointers;  // compared as pointers, and so hashed as such
+  EXPECT_TRUE(pointers.Insert(nullptr, 3));
+  EXPECT_EQ(pointers.Find(static_cast<const char*>(nullptr)), 3);
+  EXPECT_FALSE(pointers.Contains("text"));
+}
+TEST(StripedMapTest, AnInlineStringIsFoundByItsText) {
+  StripedMap<InlineString, int> map;
+  map.Insert("one", 1);
+  EXPECT_EQ(map.Find(std::string_view("one")), 1);
+  EXPECT_EQ(map.Find(InlineString("one")), 1);
+  EXPECT_EQ(map.Find(std::string("one")), 1);
+}
+
+TEST(StripedMapDeathTest, MoreThanAnAddressSpaceHoldsIsACheck) {
+  EXPECT_DEATH(Numbers map(SIZE_MAX), "no address space");
+  for (const size_t stripes : {1, 32}) {
+    Numbers map(stripes);
+    EXPECT_DEATH(map.Reserve(SIZE_MAX), "no address space");
+  }
+}
+
 // ---- Values that are hard to hold ----
+
+TEST(StripedMapTest, TriviallyCopyableValuesThatOnlyMoveGoInAndOut) {
+  StripedMap<int, OnlyMoves> map(1);
+  EXPECT_TRUE(map.Insert(1, OnlyMoves(5)));
+  EXPECT_TRUE(map.Visit(1, [](const OnlyMoves& v) { EXPECT_EQ(v.value, 5); }));
+  EXPECT_EQ(map.InsertOrAssign(1, OnlyMoves(6))->value, 5);
+  EXPECT_EQ(map.Erase(1)->value, 6);
+}
 
 TEST(StripedMapTest, MoveOnlyValuesGoInAndOut) {
   StripedMap<int, std::unique_ptr<int>> map(2);

@@ -196,6 +196,71 @@ struct SnapshotIsOneMoment : Model<SnapshotIsOneMoment, 2> {
   }
 };
 
+// Clear empties all stripes at once, also for who reads without a lock.
+struct ClearIsOneMoment : Model<ClearIsOneMoment, 2> {
+  ParkingRecords records;
+  BasicStripedMap<uint64_t, uint64_t, KeyIsHash, std::equal_to<>, RelacySync> map{2};
+
+  ClearIsOneMoment() {
+    map.Insert(0, 0);
+    map.Insert(1, 0);
+  }
+  void thread(unsigned id) {
+    if (id == 0) return map.Clear();
+    if (!map.Find(0)) HOTPATH_CHECK(!map.Find(1), "cleared, and not cleared");
+  }
+  void finish() { HOTPATH_CHECK(map.size() == 0); }
+};
+
+// EraseIf empties a stripe at once.
+struct EraseIfIsOneMomentOfAStripe : Model<EraseIfIsOneMomentOfAStripe, 2> {
+  ParkingRecords records;
+  Map<Pair> map{1};
+
+  EraseIfIsOneMomentOfAStripe() {
+    map.Insert(kKey, {1, 1});
+    map.Insert(kOther, {1, 1});
+  }
+  void thread(unsigned id) {
+    if (id == 0) {
+      HOTPATH_CHECK(map.EraseIf([](uint64_t, const Pair&) { return true; }) == 2);
+    } else if (!map.Find(kKey)) {
+      HOTPATH_CHECK(!map.Find(kOther), "erased, and not erased");
+    }
+  }
+};
+
+// A value that is not trivially copyable, in memory whose races are seen. Its table moves when it grows.
+struct Guarded {
+  explicit Guarded(int v) : value(v) {}
+  Guarded(const Guarded& other) noexcept : value(other.value.Read()) {}
+  ~Guarded() {}
+  RelacySync::Var<int> value;
+};
+struct FindAgainstGrowthUnderTheLock : Model<FindAgainstGrowthUnderTheLock, 2> {
+  ParkingRecords records;
+  Map<Guarded> map{1};
+
+  FindAgainstGrowthUnderTheLock() {
+    for (uint64_t key = 1; key < 7; ++key) map.Insert(key, Guarded(static_cast<int>(key)));
+  }
+  void thread(unsigned id) {
+    if (id == 0) {
+      HOTPATH_CHECK(map.Insert(20, Guarded(20)));
+      map.Mutate(kKey, [](Guarded& g) { g.value.Write(2); });
+      return;
+    }
+    int newest = 1;
+    for (int i = 0; i < 2; ++i) {
+      const std::optional<Guarded> seen = map.Find(kKey);
+      HOTPATH_CHECK(seen.has_value(), "a key that is there all the time was missed");
+      HOTPATH_CHECK(seen->value.Read() >= newest, "reads went back");
+      newest = seen->value.Read();
+    }
+  }
+  void finish() { HOTPATH_CHECK(map.size() == 7); }
+};
+
 }  // namespace
 }  // namespace hotpath::model
 
@@ -205,5 +270,6 @@ int main(int argc, char** argv) {
       argc, argv,
       {HOTPATH_MODEL(FindAgainstAssign), HOTPATH_MODEL(FindAgainstReuse), HOTPATH_MODEL(FindAgainstGrowth),
        HOTPATH_MODEL(FindAgainstFirstInsert), HOTPATH_MODEL(TwoWriters), HOTPATH_MODEL(FindSeesWhatHappenedBefore),
-       HOTPATH_MODEL(FindPassesOn), HOTPATH_MODEL(SnapshotIsOneMoment)});
+       HOTPATH_MODEL(FindPassesOn), HOTPATH_MODEL(SnapshotIsOneMoment), HOTPATH_MODEL(ClearIsOneMoment),
+       HOTPATH_MODEL(EraseIfIsOneMomentOfAStripe), HOTPATH_MODEL(FindAgainstGrowthUnderTheLock)});
 }

@@ -22,10 +22,10 @@
 namespace hotpath::stress {
 namespace {
 
-// Operations of the exact sum: HOTPATH_SUM_OPERATIONS, 10^6 unless set; 10^9 for a long night.
+// Operations of the exact sum: HOTPATH_SUM_OPERATIONS, 10^7 unless set; 10^9 for a long night.
 uint64_t SumOperations() {
   const char* text = std::getenv("HOTPATH_SUM_OPERATIONS");
-  return text == nullptr ? 1'000'000 : std::strtoull(text, nullptr, 10);
+  return text == nullptr ? 10'000'000 : std::strtoull(text, nullptr, 10);
 }
 
 template <class K, class V, class Sync>
@@ -101,8 +101,12 @@ void ReadersSeeWholeValuesThatNeverGoBack() {
   });
   for (int reader = 0; reader < 2; ++reader) {
     storm.Crowd(1, [&, newest = std::array<uint64_t, kStable>{}](Rng& rng) mutable {
-      const uint64_t key = rng.Below(kStable);
+      const uint64_t key = rng.OneIn(4) ? kStable + rng.Below(400) : rng.Below(kStable);
       const std::optional<Stamped> seen = map.Find(key);
+      if (key >= kStable) {
+        ASSERT_TRUE(!seen || (seen->IsWholeFor(key) && seen->version() == 1)) << "a mixture, or another key's value";
+        return;
+      }
       ASSERT_TRUE(seen.has_value()) << "a key that is always there was missed";
       ASSERT_TRUE(seen->IsWholeFor(key)) << "a mixture, or another key's value";
       ASSERT_GE(seen->version(), newest[key]);
@@ -198,6 +202,117 @@ void MapIsLinearizable() {
 }
 TEST(StripedMapStress, OptimisticMapIsLinearizableUnderChaos) { MapIsLinearizable<uint64_t, ChaosSync>(); }
 TEST(StripedMapStress, LockedMapIsLinearizableUnderChaos) { MapIsLinearizable<std::string, ChaosSync>(); }
+
+// A whole small map, so that operations on all of it are judged beside those on one key, with what each gives back.
+struct WholeMapSpec {
+  static constexpr uint64_t kKeys = 4;
+  enum Kind { kFind, kInsert, kAssign, kErase, kMutate, kUpsert, kClear, kEraseOdd };
+  struct Call {
+    Kind kind;
+    uint64_t key = 0;
+    uint64_t value = 0;
+  };
+  // What was there: kFind, kAssign, kErase. Whether it was (kMutate), or was not (kInsert, kUpsert). kEraseOdd: how
+  // many.
+  using Result = std::optional<uint64_t>;
+  using State = std::array<uint64_t, kKeys>;  // values are not 0
+  static uint64_t Key(const Call&) { return 0; }
+  static bool Apply(State& state, const Call& call, const Result* result) {
+    uint64_t& here = state[call.key];
+    const uint64_t before = here;
+    const Result was = before == 0 ? Result() : Result(before);
+    const auto is = [&](Result expected) { return result == nullptr || *result == expected; };
+    switch (call.kind) {
+      case kFind:
+        return is(was);
+      case kInsert:
+        if (before == 0) here = call.value;
+        return is(before == 0);
+      case kAssign:
+        here = call.value;
+        return is(was);
+      case kErase:
+        here = 0;
+        return is(was);
+      case kMutate:
+        if (before != 0) here = before + call.value;
+        return is(before != 0);
+      case kUpsert:
+        here = before + call.value;
+        return is(before == 0);
+      case kClear:
+        state = {};
+        return is(std::nullopt);
+      case kEraseOdd:
+        break;
+    }
+    uint64_t erased = 0;
+    for (uint64_t& value : state) {
+      if (value % 2 == 0) continue;
+      value = 0;
+      ++erased;
+    }
+    return is(erased);
+  }
+  static uint64_t Hash(const State& state) {
+    uint64_t hash = 0;
+    for (const uint64_t value : state) hash = linearizability_internal::Mix(hash ^ value);
+    return hash;
+  }
+  static void Print(std::ostream& out, const Call& call, const Result* result) {
+    constexpr const char* kNames[] = {"find", "insert", "assign", "erase", "mutate", "upsert", "clear", "erase odd"};
+    out << kNames[call.kind] << "(" << call.key << ", " << call.value << ")";
+    if (result != nullptr) out << " = " << (*result ? std::to_string(**result) : "nothing");
+  }
+};
+// EraseIf is one moment of a stripe, so of a map that has one; Clear of any.
+template <class V, class Sync>
+void WholeMapIsLinearizable(size_t stripes) {
+  using M = Map<uint64_t, V, Sync>;
+  using Result = WholeMapSpec::Result;
+  ExpectLinearizable<WholeMapSpec>(
+      {.threads = 4, .operations = 40}, [stripes] { return std::make_unique<M>(stripes); },
+      [stripes](M& map, Rng& rng, Recorder<WholeMapSpec>& recorder) {
+        using Kind = WholeMapSpec::Kind;
+        const uint64_t key = rng.Below(WholeMapSpec::kKeys), value = 1 + rng.Below(1000);
+        const uint64_t choice = rng.Below(16);
+        const Kind kind = choice < 8 ? static_cast<Kind>(choice) : choice < 14 ? Kind::kFind : Kind::kInsert;
+        const auto record = [&](auto f) { recorder({.kind = kind, .key = key, .value = value}, f); };
+        const auto add = [&](V& v) { v = Wrap<V>(*Unwrap(std::optional<V>(v)) + value); };
+        switch (kind) {
+          case Kind::kFind:
+            return record([&]() -> Result { return Unwrap(map.Find(key)); });
+          case Kind::kInsert:
+            return record([&]() -> Result { return map.Insert(key, Wrap<V>(value)); });
+          case Kind::kAssign:
+            return record([&]() -> Result { return Unwrap(map.InsertOrAssign(key, Wrap<V>(value))); });
+          case Kind::kErase:
+            return record([&]() -> Result { return Unwrap(map.Erase(key)); });
+          case Kind::kMutate:
+            return record([&]() -> Result { return map.Mutate(key, add); });
+          case Kind::kUpsert:
+            return record([&]() -> Result { return map.Upsert(key, [&] { return Wrap<V>(value); }, add); });
+          case Kind::kEraseOdd:
+            if (stripes == 1) {
+              return record([&]() -> Result {
+                return map.EraseIf([](uint64_t, const V& v) { return *Unwrap(std::optional<V>(v)) % 2 == 1; });
+              });
+            }
+            return;
+          case Kind::kClear:
+            return record([&]() -> Result {
+              map.Clear();
+              return std::nullopt;
+            });
+        }
+      });
+}
+TEST(StripedMapStress, WholeOptimisticStripeIsLinearizableUnderChaos) {
+  WholeMapIsLinearizable<uint64_t, ChaosSync>(1);
+}
+TEST(StripedMapStress, WholeOptimisticMapIsLinearizableUnderChaos) { WholeMapIsLinearizable<uint64_t, ChaosSync>(8); }
+TEST(StripedMapStress, WholeLockedStripeIsLinearizableUnderChaos) { WholeMapIsLinearizable<std::string, ChaosSync>(1); }
+TEST(StripedMapStress, WholeLockedMapIsLinearizableUnderChaos) { WholeMapIsLinearizable<std::string, ChaosSync>(8); }
 
 }  // namespace
 }  // namespace hotpath::stress

@@ -8,10 +8,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
 #include "hotpath/core/base/sync.h"
+
+namespace hotpath {
+class InlineString;
+}
 
 namespace hotpath::striped_map_internal {
 
@@ -21,13 +27,24 @@ struct Entry {
   V value;
 };
 
-// A hash as its user made it may be the key itself: spread it over all bits. The highest choose the stripe, the lowest
-// the group, others the tag.
+// Whether absl::Hash of a K is that of its text. A type that merely converts to text may hash, and compare, otherwise.
+template <class K>
+inline constexpr bool kHashesAsText = false;
+template <>
+inline constexpr bool kHashesAsText<std::string_view> = true;
+template <class A>
+inline constexpr bool kHashesAsText<std::basic_string<char, std::char_traits<char>, A>> = true;
+template <>
+inline constexpr bool kHashesAsText<InlineString> = true;
+
+// A hash as its user made it may be the key itself, with all that differs in its high bits: spread it over all. The
+// highest choose the stripe, the lowest the group, and seven that both reach only in maps of 2^18 stripes the tag.
 inline uint64_t Spread(uint64_t hash) noexcept {
+  hash ^= hash >> 32;
   hash *= 0x9e3779b97f4a7c15u;
   return hash ^ hash >> 32;
 }
-inline uint64_t TagOf(uint64_t hash) noexcept { return (hash >> 48 & 0x7f) | 0x80; }
+inline uint64_t TagOf(uint64_t hash) noexcept { return (hash >> 40 & 0x7f) | 0x80; }
 
 inline constexpr unsigned kGroupSlots = 7;
 inline constexpr uint64_t kLowBits = 0x0001010101010101u, kHighBits = 0x0080808080808080u;
