@@ -271,12 +271,16 @@ void WholeMapIsLinearizable(size_t stripes) {
   using M = Map<uint64_t, V, Sync>;
   using Result = WholeMapSpec::Result;
   ExpectLinearizable<WholeMapSpec>(
-      {.threads = 4, .operations = 40}, [stripes] { return std::make_unique<M>(stripes); },
-      [stripes](M& map, Rng& rng, Recorder<WholeMapSpec>& recorder) {
+      {.threads = 4, .operations = 60}, [stripes] { return std::make_unique<M>(stripes); },
+      [alone = stripes == 1](M& map, Rng& rng, Recorder<WholeMapSpec>& recorder) {
         using Kind = WholeMapSpec::Kind;
-        const uint64_t key = rng.Below(WholeMapSpec::kKeys), value = 1 + rng.Below(1000);
+        const uint64_t key = rng.Below(WholeMapSpec::kKeys), value = 1 + rng.Below(1000) * (alone ? 2 : 1);
         const uint64_t choice = rng.Below(16);
-        const Kind kind = choice < 8 ? static_cast<Kind>(choice) : choice < 14 ? Kind::kFind : Kind::kInsert;
+        // A stripe is mostly looked at while it is filled and erased at once.
+        const Kind kind = choice < 8              ? static_cast<Kind>(choice)
+                          : choice < 12           ? Kind::kFind
+                          : choice == 12 && alone ? Kind::kEraseOdd
+                                                  : Kind::kUpsert;
         const auto record = [&](auto f) { recorder({.kind = kind, .key = key, .value = value}, f); };
         const auto add = [&](V& v) { v = Wrap<V>(*Unwrap(std::optional<V>(v)) + value); };
         switch (kind) {
@@ -293,7 +297,7 @@ void WholeMapIsLinearizable(size_t stripes) {
           case Kind::kUpsert:
             return record([&]() -> Result { return map.Upsert(key, [&] { return Wrap<V>(value); }, add); });
           case Kind::kEraseOdd:
-            if (stripes == 1) {
+            if (alone) {
               return record([&]() -> Result {
                 return map.EraseIf([](uint64_t, const V& v) { return *Unwrap(std::optional<V>(v)) % 2 == 1; });
               });
