@@ -22,9 +22,9 @@
 namespace hotpath::stress {
 namespace {
 
-// Operations of the exact sum: HOTPATH_SUM_OPERATIONS, 10^7 unless set; 10^9 for a long night.
+// Operations of the exact sum: HOTPATH_STRESS_OPERATIONS, 10^7 unless set; 10^9 for a long night.
 uint64_t SumOperations() {
-  const char* text = std::getenv("HOTPATH_SUM_OPERATIONS");
+  const char* text = std::getenv("HOTPATH_STRESS_OPERATIONS");
   return text == nullptr ? 10'000'000 : std::strtoull(text, nullptr, 10);
 }
 
