@@ -747,14 +747,18 @@ TEST(PathPrefixSet, FindsRulesWhoseTagsAndFirstSlotsAreEqual) {
     std::memcpy(&word, text.data(), text.size());
     return simd_search_internal::HashEnd(0, word, text.size());
   };
-  const auto name_of = [](size_t i) {
-    std::string name = "/";
-    for (int digit = 0; digit < 6; ++digit, i /= 14) name += static_cast<char>('a' + i % 14);
-    return name;
+  const auto word_of = [](size_t i) {
+    uint64_t word = '/';
+    for (int at = 1; at < 7; ++at, i /= 14) word |= uint64_t{'a' + i % 14} << 8 * at;
+    return word;
+  };
+  const auto name_of = [&](size_t i) {
+    const uint64_t word = word_of(i);
+    return std::string(reinterpret_cast<const char*>(&word), 7);
   };
   std::vector<std::pair<uint64_t, size_t>> seen;
-  for (size_t i = 0; i < size_t{1} << 22; ++i) {
-    const uint64_t hash = hash_of(name_of(i));
+  for (size_t i = 0; i < size_t{1} << 21; ++i) {
+    const uint64_t hash = simd_search_internal::HashEnd(0, word_of(i), 7);
     seen.push_back(
         {uint64_t{simd_search_internal::TagOf(hash)} << 32 | simd_search_internal::FirstPlace(hash, kSlots), i});
   }
