@@ -52,6 +52,14 @@ def compare(a, b):
     return lines + [(*key, "only in B") for key in right if key not in left]
 
 
+def agreement(a, b):
+    """(figures of both whose rounds overlap, figures of both): whether two runs agree within the spread that they print."""
+    figures = lambda report: {(r["id"], c["name"]): logic.figure(c) for r in report["rows"] for c in r["contenders"]}
+    left, right = figures(a), figures(b)
+    both = [(left[key], right[key]) for key in left if left[key] and right.get(key)]
+    return sum(1 for x, y in both if x.min <= y.max and y.min <= x.max), len(both)
+
+
 def text(lines):
     out = []
     for row, name, result in lines:
@@ -74,6 +82,7 @@ def main(argv):
         with open(os.path.join(base, name)) as stream:
             reports.append(json.load(stream))
     print("B / A of each contender's time; above 1, B is slower\n" + text(compare(*reports)))
+    print("%d of %d figures agree: their rounds overlap" % agreement(*reports))
     return 0
 
 

@@ -100,6 +100,29 @@ def goal_result(row, goal, floors):
     return inverse, inverse.median <= goal["ratio"]
 
 
+def reach(row, goal, floors):
+    """What the row's floor would give of a goal `at_least`, as a Spread: no design gets further on this machine. None where
+    the row has no floor."""
+    other, floor = named(row, goal["against"]), floor_of(row, floors)
+    if not goal["at_least"] or other is None or floor is None or figure(floor) is None or row["unit"] != "ns":
+        return None
+    if floor in row["contenders"]:
+        return paired(other, floor)
+    theirs = figure(other)
+    return theirs and Spread([value / figure(floor).median for value in theirs.values])
+
+
+def goals(rows, floors_of):
+    """One line per goal: its row, the goal, what was measured, whether that meets it (None: not measured), and its reach."""
+    lines = []
+    for row in rows:
+        for goal in row["goals"]:
+            measured, met = goal_result(row, goal, floors_of(row["id"]))
+            lines.append({"row": row, "goal": goal, "measured": measured, "met": met,
+                          "reach": reach(row, goal, floors_of(row["id"]))})
+    return lines
+
+
 def claimed(claim, row):
     """The quantity that a claim is about, as a Spread; None where it was not measured."""
     ours, naive = first(row, "ours"), first(row, "naive")

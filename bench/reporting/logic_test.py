@@ -135,6 +135,15 @@ class GoalTest(unittest.TestCase):
     def test_against_what_is_not_there(self):
         self.assertEqual(self.result("nobody", True, 2), (None, None))
 
+    def test_what_the_floor_would_give_is_told(self):
+        goal = {"against": "mutex", "at_least": True, "ratio": 40}
+        floor = contender("floor", [1.5, 1.5])
+        standard = row(floor, row_id="floor/l1_load")
+        self.assertEqual(logic.reach({**self.ROW, "floor": "l1_load"}, goal, [standard]).median, 20)
+        self.assertEqual(logic.reach(row(*self.ROW["contenders"], floor), goal, []).median, 20)
+        self.assertIsNone(logic.reach(self.ROW, goal, [standard]))
+        self.assertIsNone(logic.reach(row(*self.ROW["contenders"], floor), {**goal, "at_least": False}, []))
+
 
 class MergeTest(unittest.TestCase):
     def test_rows_remember_their_binary(self):
@@ -158,9 +167,9 @@ class MergeTest(unittest.TestCase):
 class RenderTest(unittest.TestCase):
     def rendered(self, *rows):
         report = {"stamp": {"cpu": "<b>&\"x\""}, **logic.merge([run("a_bench", *rows)])}
-        lines, floors, predictions = report_tool.conclude(report, [SPEEDUP])
-        return (render.text(report, lines, floors, predictions),
-                render.page(report, lines, floors, predictions, "No plots: <matplotlib>."))
+        lines, goals, floors, predictions = report_tool.conclude(report, [SPEEDUP])
+        return (render.text(report, lines, goals, floors, predictions),
+                render.page(report, lines, goals, floors, predictions, "No plots: <matplotlib>."))
 
     def test_what_comes_from_elsewhere_is_escaped(self):
         _, page = self.rendered(row(contender("naive", [100, 100], "<script>alert(1)</script>"), contender("ours", [1, 1])))
@@ -184,6 +193,13 @@ class RenderTest(unittest.TestCase):
         self.assertIn("not measured: no benchmark answers this claim", text)
         self.assertIn("not measured", page)
         self.assertIn("not calibrated", text)
+
+    def test_a_missed_goal_is_listed_with_its_reach(self):
+        goals = [{"against": "naive", "at_least": True, "ratio": ratio} for ratio in (2, 30)]
+        text, page = self.rendered(row(contender("naive", [100, 100]), contender("ours", [10, 10]), contender("floor", [5, 5]), goals=goals))
+        self.assertIn("goals: 1 met, 1 missed, 0 not measured", text)
+        self.assertIn("missed x/y/t1: >= 30.0 x naive, measured 10.0 (10.0 to 10.0); the floor itself would be 20.0", text)
+        self.assertIn("<td>20.0 (20.0 to 20.0)</td>", page)
 
     def test_the_simulation_is_called_one(self):
         floor = lambda name, ns: row(contender("floor", [ns]), row_id="floor/" + name)
@@ -231,6 +247,11 @@ class CompareTest(unittest.TestCase):
 
     def test_equal_rounds_need_no_interval(self):
         self.assertEqual(compare.interval([2, 2], [4, 4]), (2, 2, 2))
+
+    def test_runs_agree_where_their_rounds_overlap(self):
+        a = run("x", row(contender("ours", [1, 3]), contender("naive", [4, 5]), contender("peer", [7], torn=1)))
+        b = run("x", row(contender("ours", [3, 9]), contender("naive", [6, 7]), contender("peer", [7])))
+        self.assertEqual(compare.agreement(a, b), (1, 2))
 
     def test_every_contender_of_either_is_listed(self):
         a = run("x", row(contender("ours", [1, 1]), contender("naive", [2, 2]), row_id="both"), row(contender("ours", [1, 1]), row_id="old"))

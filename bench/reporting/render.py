@@ -41,7 +41,19 @@ def verdict_text(line):
     return line["verdict"] + (", but within the spread" if line["marginal"] else "")
 
 
-def text(report, lines, floors, predictions):
+def goal_text(goal):
+    return "%s %s x %s" % (">=" if goal["at_least"] else "<=", number(goal["ratio"]), goal["against"])
+
+
+def spread_text(spread):
+    return "%s (%s to %s)" % (number(spread.median), number(spread.min), number(spread.max)) if spread else "-"
+
+
+def goal_word(line):
+    return "not measured" if line["met"] is None else "met" if line["met"] else "missed"
+
+
+def text(report, lines, goals, floors, predictions):
     out = ["", "machine: " + ", ".join("%s %s" % kv for kv in report["stamp"].items()), ""]
     out.append("floors of this run: " + "; ".join(
         "%s %s %s" % (name, number(spread.median), unit) for name, (spread, unit, _) in sorted(floors.items())))
@@ -56,6 +68,14 @@ def text(report, lines, floors, predictions):
                    (line["row"]["id"], named_figure(line["naive"]), named_figure(line["ours"]),
                     named_figure(line["peer"]), named_figure(line["floor"])))
         out.append("     measured %s: %s" % (measured_text(line), verdict_text(line)))
+    words = [goal_word(line) for line in goals]
+    out += ["", "goals: %d met, %d missed, %d not measured" % tuple(words.count(w) for w in ("met", "missed", "not measured"))]
+    for line in goals:
+        if goal_word(line) == "met":
+            continue
+        out.append("     %s %s: %s, measured %s%s" % (
+            goal_word(line), line["row"]["id"], goal_text(line["goal"]), spread_text(line["measured"]),
+            "; the floor itself would be %s" % number(line["reach"].median) if line["reach"] else ""))
     out += ["", "scaling: " + SIMULATION_NOTE]
     if predictions is None:
         out.append("     not calibrated: a floor is missing")
@@ -87,7 +107,7 @@ td,th{border:1px solid #bbb;padding:.3em .5em;text-align:left;vertical-align:top
 .refuted{background:#fdd}.unknown{background:#eee}.simulation{border:2px dashed #b60;padding:0 1em}"""
 
 
-def page(report, lines, floors, predictions, plots):
+def page(report, lines, goals, floors, predictions, plots):
     """One file, no links: `plots` is [(title, svg text)], or a sentence that says why there are none."""
     claims = []
     for line in lines:
@@ -111,14 +131,10 @@ def page(report, lines, floors, predictions, plots):
                 _cell("%s (%s to %s)" % (number(ratio.median), number(ratio.min), number(ratio.max)) if ratio else ""),
                 _cell("%s / %s / %s" % (number(c["p50"]), number(c["p99"]), number(c["p999"])) if "p50" in c else ""),
                 _cell(number(c.get("fairness"))), _cell(row["clock"])])
-    goals = []
-    for row in report["rows"]:
-        for goal in row["goals"]:
-            measured, met = logic.goal_result(row, goal, report["floors_of"].get(row["binary"], []))
-            word = "not measured" if met is None else "met" if met else "missed"
-            goals.append([_cell(row["id"]), _cell("%s %s x %s" % (">=" if goal["at_least"] else "<=", number(goal["ratio"]), goal["against"])),
-                          _cell("%s (%s to %s)" % (number(measured.median), number(measured.min), number(measured.max)) if measured else "-"),
-                          _cell(word, style={"met": "held", "missed": "refuted"}.get(word, "unknown"))])
+    goal_rows = [[
+        _cell(line["row"]["id"]), _cell(goal_text(line["goal"])), _cell(spread_text(line["measured"])),
+        _cell(spread_text(line["reach"])),
+        _cell(goal_word(line), style={"met": "held", "missed": "refuted"}.get(goal_word(line), "unknown"))] for line in goals]
     scaling = ["<p><b>%s</b></p>" % html.escape(SIMULATION_NOTE)]
     if predictions is None:
         scaling.append("<p>Not calibrated: a floor is missing.</p>")
@@ -140,7 +156,8 @@ def page(report, lines, floors, predictions, plots):
         _table(["#", "optimisation", "claim", "row", "naive", "ours", "best peer", "floor", "measured", "verdict"], claims),
         "<h2>Floors, in this run</h2>", _table(["floor", "", "median", "over the binaries"], floor_rows),
         "<h2>Plots</h2>", pictures,
-        "<h2>Goals</h2>", _table(["row", "goal", "measured", ""], goals),
+        "<h2>Goals</h2><p>Reach: what the row's floor would give; no design gets further on this machine.</p>",
+        _table(["row", "goal", "measured", "reach", ""], goal_rows),
         "<h2>Scaling beyond this machine</h2><div class=\"simulation\">", "".join(scaling), "</div>",
         "<h2>Every row</h2>", _table(["row", "role", "contender", "figure", "rounds", "theirs / ours", "p50 / p99 / p99.9 ns", "fairness", "clock"], all_rows),
         "</html>\n"])

@@ -80,13 +80,14 @@ def measure(binaries, flags, folder):
 
 
 def conclude(report, claims):
-    report["floors_of"] = {b["binary"]: b["floors"] for b in report["binaries"]}
+    """(lines of the claims, lines of the goals, floors, predictions)"""
+    floors_of_binary = {b["binary"]: b["floors"] for b in report["binaries"]}
     binary_of = {r["id"]: r["binary"] for r in report["rows"]}
-    lines = logic.summary(claims, report["rows"], lambda row: report["floors_of"].get(binary_of.get(row), []))
+    floors_of = lambda row: floors_of_binary.get(binary_of.get(row), [])
     floors = logic.floors(report)
     costs = simulation.Costs.of_floors(floors)
     predictions = simulation.predict(costs, report["rows"]) if costs else None
-    return lines, floors, predictions
+    return logic.summary(claims, report["rows"], floors_of), logic.goals(report["rows"], floors_of), floors, predictions
 
 
 def main(argv):
@@ -114,10 +115,10 @@ def main(argv):
     claims = json.loads(pathlib.Path(args.claims).read_text())["claims"]
     if not args.source:
         pathlib.Path(out, "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    lines, floors, predictions = conclude(report, claims)
-    print(render.text(report, lines, floors, predictions))
+    lines, goals, floors, predictions = conclude(report, claims)
+    print(render.text(report, lines, goals, floors, predictions))
     pathlib.Path(out, "report.html").write_text(
-        render.page(report, lines, floors, predictions, render.plots(report, predictions)))
+        render.page(report, lines, goals, floors, predictions, render.plots(report, predictions)))
     print("wrote %s/report.json and report.html" % out)
     for name in failures:
         print("failed: " + name)
