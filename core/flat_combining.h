@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -32,6 +33,7 @@ struct FlatCombiningStats {
   uint64_t batches = 0;    // how often a combiner collected what others had published
   uint64_t combined = 0;   // operations in those batches
   uint64_t direct = 0;     // operations of callers that found nobody inside
+  uint64_t contended = 0;  // of a counter: how often it looked and found that threads got in each other's way
   bool combining = false;  // operations that meet are combined now
 
   double MeanBatch() const noexcept {
@@ -106,7 +108,7 @@ class BasicFlatCombiner {
 
   // Each number as of some moment of its own.
   [[nodiscard]] FlatCombiningStats Stats() const noexcept {
-    return {combiner_.batches(), combiner_.combined(), combiner_.direct(), true};
+    return {combiner_.batches(), combiner_.combined(), combiner_.direct(), 0, true};
   }
 
  private:
@@ -147,8 +149,13 @@ using FlatCombiner = BasicFlatCombiner<Seq, FlatCombinerOptions{}, Sync>;
 
 namespace flat_combining_internal {
 
-// What FlatCombiningCounter is; its comment is below.
-template <FlatCombinerOptions O, SyncPolicy Sync>
+// A counter looks whether it is contended when its value is this one of so many. It is odd, so that a sum of powers of
+// two never comes there.
+inline constexpr uint64_t kLookEvery = uint64_t{1} << 20;
+inline constexpr uint64_t kLookAt = 0x5'a5a5;
+
+// What FlatCombiningCounter is; its comment is below. Clock is for tests.
+template <FlatCombinerOptions O, SyncPolicy Sync, class Clock = std::chrono::steady_clock>
 class Counter {
  public:
   constexpr explicit Counter(uint64_t initial = 0) noexcept : value_(initial) {}
@@ -157,9 +164,10 @@ class Counter {
 
   // The value before. Wraps modulo 2^64, as std::atomic does.
   uint64_t FetchAdd(uint64_t delta, std::memory_order order = std::memory_order::seq_cst) noexcept {
-    if (combining_.load(std::memory_order::relaxed)) [[unlikely]]
-      return Combined(delta);
-    return value_.fetch_add(delta, order);
+    const uint64_t before = Add(delta, order);
+    if (before % kLookEvery == kLookAt) [[unlikely]]
+      return Look(before);  // gives it back, so that nothing has to be kept here
+    return before;
   }
   uint64_t FetchSub(uint64_t delta, std::memory_order order = std::memory_order::seq_cst) noexcept {
     return FetchAdd(-delta, order);
@@ -171,38 +179,30 @@ class Counter {
     value_.store(value, order);
   }
 
-  // Measures both ways under the load that other threads make now, by adding 0 a few thousand times, and keeps the
-  // faster. To begin combining it must win by a quarter; to go on, it must not lose. Returns which. Call it from time
-  // to time where contention may have changed: it costs what those additions cost, and while it measures, additions of
-  // other threads may be combined, and so wait. If a thread is at it, a second one returns at once. Clock is for tests.
-  template <class Clock = std::chrono::steady_clock>
+  // What the counter does by itself after it was seen contended: measures both ways under the load that other threads
+  // make now, by adding 0 a few thousand times, and keeps the faster. To begin combining it must win by a quarter; to
+  // go on, it must not lose. Returns which. It costs what those additions cost, and while it measures, additions of
+  // other threads may be combined, and so wait. If a thread is at it, a second one returns at once.
   bool Tune() noexcept {
-    bool wins = combining_.load(std::memory_order::relaxed);
-    if (!tuning_.TryLock()) return wins;
-    std::array<typename Clock::duration, kTuningRounds> direct, combined;
-    for (size_t round = 0; round < kTuningRounds; ++round) {
-      direct[round] = Time<Clock>(false);
-      combined[round] = Time<Clock>(true);
-    }
-    std::ranges::sort(direct);
-    std::ranges::sort(combined);
-    const auto hardware = direct[kTuningRounds / 2], ours = combined[kTuningRounds / 2];
-    wins = wins ? ours <= hardware : ours + ours / 4 <= hardware;
-    Switch(wins);
+    if (!tuning_.TryLock()) return combining_.load(std::memory_order::relaxed);
+    const bool wins = Measure();
+    rest_ = 0;
     tuning_.Unlock();
     return wins;
   }
 
-  // Overrides the measurement, until the next one. Waits for one that is under way.
+  // From now on this way, until a Tune(). Waits for a measurement that is under way.
   void SetCombining(bool combining) noexcept {
     MutexLock lock(tuning_);
     Switch(combining);
+    rest_ = kForEver;
   }
 
   // `direct` counts only what found nobody inside while `combining` was on: to count the hardware's additions would be
   // a second shared write for each.
   [[nodiscard]] FlatCombiningStats Stats() const noexcept {
-    return {combiner_.batches(), combiner_.combined(), combiner_.direct(), combining_.load(std::memory_order::relaxed)};
+    return {combiner_.batches(), combiner_.combined(), combiner_.direct(), contended_.load(std::memory_order::relaxed),
+            combining_.load(std::memory_order::relaxed)};
   }
 
  private:
@@ -222,6 +222,17 @@ class Counter {
 
   static constexpr size_t kTuningRounds = 5;
   static constexpr int kTuningAdditions = 512;
+  static constexpr int kLookAdditions = 64;
+  static constexpr int kContended = 3;       // times as long as an addition to a line of one's own
+  static constexpr uint32_t kTuneAfter = 2;  // looks in a row that found it contended
+  static constexpr uint32_t kMaxRest = 64;
+  static constexpr uint32_t kForEver = std::numeric_limits<uint32_t>::max();
+
+  uint64_t Add(uint64_t delta, std::memory_order order = std::memory_order::seq_cst) noexcept {
+    if (combining_.load(std::memory_order::relaxed)) [[unlikely]]
+      return Combined(delta);
+    return value_.fetch_add(delta, order);
+  }
 
   // One addition for a whole batch, by the hardware, so that those who combine and those who do not can mix.
   [[gnu::noinline]] uint64_t Combined(uint64_t delta) noexcept {
@@ -252,18 +263,74 @@ class Counter {
 
   void Switch(bool combining) noexcept { combining_.store(combining, std::memory_order::relaxed); }
 
-  template <class Clock>
-  typename Clock::duration Time(bool combining) noexcept {
-    Switch(combining);
-    for (int i = 0; i < kTuningAdditions / 8; ++i) FetchAdd(0);  // until the others have noticed
+  template <class F>
+  static typename Clock::duration Time(F add, int times) noexcept {
+    const volatile uint64_t nothing = 0;  // or the compiler makes a load of it
+    const uint64_t delta = nothing;
     const auto start = Clock::now();
-    for (int i = 0; i < kTuningAdditions; ++i) FetchAdd(0);
+    for (int i = 0; i < times; ++i) add(delta);
     return Clock::now() - start;
+  }
+
+  // Under tuning_.
+  bool Measure() noexcept {
+    const bool combines = combining_.load(std::memory_order::relaxed);
+    const auto add = [this](uint64_t delta) { Add(delta); };
+    const auto time = [&](bool combining) {
+      Switch(combining);
+      Time(add, kTuningAdditions / 8);  // until the others have noticed
+      return Time(add, kTuningAdditions);
+    };
+    std::array<typename Clock::duration, kTuningRounds> direct, combined;
+    for (size_t round = 0; round < kTuningRounds; ++round) {
+      direct[round] = time(false);
+      combined[round] = time(true);
+    }
+    std::ranges::sort(direct);
+    std::ranges::sort(combined);
+    const auto hardware = direct[kTuningRounds / 2], ours = combined[kTuningRounds / 2];
+    const bool wins = combines ? ours <= hardware : ours + ours / 4 <= hardware;
+    Switch(wins);
+    return wins;
+  }
+  bool IsContended() noexcept {
+    alignas(kLine) Atomic<uint64_t> own{0};
+    const auto add_to = [](Atomic<uint64_t>& to) {
+      return [&to](uint64_t delta) { to.fetch_add(delta, std::memory_order::relaxed); };
+    };
+    const auto alone = Time(add_to(own), kLookAdditions);
+    return Time(add_to(value_), kLookAdditions) > kContended * alone;
+  }
+
+  // One look says little, for a thread is easily interrupted; so may a measurement that was refused be.
+  [[gnu::cold, gnu::noinline]] uint64_t Look(uint64_t before) noexcept {
+    if (!tuning_.TryLock()) return before;
+    if (rest_ == 0) {
+      next_rest_ = LookAround() ? 0 : std::min(2 * next_rest_ + 1, kMaxRest);
+      rest_ = next_rest_;
+    } else if (rest_ != kForEver) {
+      --rest_;
+    }
+    tuning_.Unlock();
+    return before;
+  }
+  // False if it was in vain.
+  bool LookAround() noexcept {
+    if (combining_.load(std::memory_order::relaxed)) return Measure(), true;
+    if (!IsContended()) return contended_in_a_row_ = 0, false;
+    contended_.store(contended_.load(std::memory_order::relaxed) + 1, std::memory_order::relaxed);
+    if (++contended_in_a_row_ < kTuneAfter) return true;
+    contended_in_a_row_ = 0;
+    return Measure();
   }
 
   alignas(kLine) Atomic<uint64_t> value_;
   alignas(kLine) Atomic<bool> combining_{false};  // read by every addition, so not where they write
   typename Sync::Mutex tuning_;
+  // Under tuning_, but that anybody reads contended_.
+  uint32_t contended_in_a_row_ = 0;
+  uint32_t rest_ = 0, next_rest_ = 0;  // looks to leave out, now and after the next one that is in vain
+  Atomic<uint64_t> contended_{0};
   Combiner combiner_;
 };
 
@@ -272,17 +339,17 @@ class Counter {
 // FlatCombiningCounter: a number that many threads add to, each of whom learns the value before.
 //
 // Contract  Linearizable, the previous values exact. Orders mean what they mean to std::atomic; an addition that is
-//           combined is seq_cst. It starts with the hardware's addition, and combines only after a Tune() under the
-//           load at hand that measured it to win, never of its own accord: to notice contention, an addition would have
-//           to read the clock or write something besides the sum, and to act on it, to make others wait. On x86-64
-//           `lock xadd` has won wherever it was measured: there this is a std::atomic.
+//           combined is seq_cst. It starts with the hardware's addition. About every millionth addition, found by the
+//           value before, times a few more and compares them with additions to a line of its own; if it was contended
+//           twice in a row, both ways are measured (Tune), and combining begins if it wins by a quarter and ends when
+//           it loses. On x86-64 `lock xadd` has won wherever it was measured: there this is a std::atomic.
 // Progress  FetchAdd, FetchSub wait-free, blocking while combining and amid Tune. Load, Store wait-free. SetCombining,
 //           Tune blocking.
-// Cost      FetchAdd: 1 RMW, 1 load of a line that nobody writes; no other write. While combining: see FlatCombiner.
-//           3 lines of memory. No allocation.
-// Not for   totals that nobody needs with each addition: StripedCounter adds without an RMW. If anybody calls Tune or
-//           SetCombining(true), additions may wait: not for signal handlers, nor pinned sections, nor a child of a
-//           fork(2) that came amid one, nor more than Sync::kMaxThreads (4096) threads at once, a CHECK failure.
+// Cost      FetchAdd: 1 RMW, 1 load of a line that is hardly ever written; no other write. A look: 128 additions. While
+//           combining: see FlatCombiner. 3 lines of memory. No allocation.
+// Not for   totals that nobody needs with each addition: StripedCounter adds without an RMW. Under contention,
+//           additions may wait: not for signal handlers, nor pinned sections, nor a child of a fork(2) that came amid
+//           one, nor more than Sync::kMaxThreads (4096) threads at once, a CHECK failure: take a std::atomic there.
 // Proof     flat_combining_model fails if any [tag] above is weakened.
 // Example   FlatCombiningCounterTest.GivesEachCallerItsOwnTicket
 template <SyncPolicy Sync = StdSync>

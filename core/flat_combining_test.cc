@@ -546,13 +546,13 @@ TEST(FlatCombiningCounterTuneTest, StartsDirectAndSaysSo) {
   EXPECT_EQ(counter.Stats().MeanBatch(), 0.0);
 }
 
-// Says that the hardware's additions took kDirect and combined ones kCombined. Tune asks before and after each run.
+// Says how long runs of additions took. The counter asks before and after each.
 struct ScriptedClock {
   using duration = std::chrono::nanoseconds;
   using rep = duration::rep;
   using period = duration::period;
   using time_point = std::chrono::time_point<ScriptedClock>;
-  static inline std::vector<int64_t> runs;  // alternately direct and combined
+  static inline std::vector<int64_t> runs;
   static inline size_t calls = 0;
   static inline int64_t time = 0;
 
@@ -565,15 +565,24 @@ struct ScriptedClock {
     return time_point(duration(time));
   }
 };
-void ScriptRounds(int64_t direct, int64_t combined) {
-  ScriptedClock::Script({direct, combined, direct, combined, direct, combined, direct, combined, direct, combined});
+// What Tune asks: each way five times, after a run of which the time says nothing.
+std::vector<int64_t> Rounds(std::vector<int64_t> times) {
+  std::vector<int64_t> runs;
+  for (const int64_t time : times) runs.insert(runs.end(), {0, time});
+  return runs;
+}
+std::vector<int64_t> Rounds(int64_t direct, int64_t combined) {
+  return Rounds({direct, combined, direct, combined, direct, combined, direct, combined, direct, combined});
 }
 
+template <class Clock>
+using CounterBy = flat_combining_internal::Counter<FlatCombinerOptions{}, StdSync, Clock>;
+
 TEST(FlatCombiningCounterTuneTest, BeginsToCombineIfThatWinsByAQuarterAndStopsWhenItLoses) {
-  FlatCombiningCounter counter(5);
+  CounterBy<ScriptedClock> counter(5);
   const auto tune = [&](int64_t direct, int64_t combined) {
-    ScriptRounds(direct, combined);
-    const bool combines = counter.Tune<ScriptedClock>();
+    ScriptedClock::Script(Rounds(direct, combined));
+    const bool combines = counter.Tune();
     EXPECT_EQ(counter.Stats().combining, combines);
     return combines;
   };
@@ -589,16 +598,85 @@ TEST(FlatCombiningCounterTuneTest, BeginsToCombineIfThatWinsByAQuarterAndStopsWh
 }
 
 TEST(FlatCombiningCounterTuneTest, OneRunThatWasDisturbedDecidesNothing) {
-  FlatCombiningCounter counter;
-  ScriptedClock::Script({1000000, 1000, 1000, 1000, 1000000, 1000, 1000, 1000, 1000, 1000});
-  EXPECT_FALSE(counter.Tune<ScriptedClock>());
-  ScriptedClock::Script({1000, 700, 1000, 1000000, 1000, 700, 1000, 1000000, 1000, 700});
-  EXPECT_TRUE(counter.Tune<ScriptedClock>());
+  CounterBy<ScriptedClock> counter;
+  ScriptedClock::Script(Rounds({1000000, 1000, 1000, 1000, 1000000, 1000, 1000, 1000, 1000, 1000}));
+  EXPECT_FALSE(counter.Tune());
+  ScriptedClock::Script(Rounds({1000, 700, 1000, 1000000, 1000, 700, 1000, 1000000, 1000, 700}));
+  EXPECT_TRUE(counter.Tune());
+}
+
+// Has a counter come by the value at which it looks, while the clock says this.
+template <class Counter>
+void Look(Counter& counter, std::vector<int64_t> runs) {
+  const size_t all = runs.size();
+  ScriptedClock::Script(std::move(runs));
+  counter.Store(7 * flat_combining_internal::kLookEvery + flat_combining_internal::kLookAt - 3);
+  for (uint64_t i = 0; i < 6; ++i) {
+    ASSERT_EQ(counter.FetchAdd(1) % flat_combining_internal::kLookEvery, flat_combining_internal::kLookAt - 3 + i);
+  }
+  EXPECT_EQ(ScriptedClock::calls, 2 * all) << "of the clock";
+}
+
+// The first two runs of a look: additions to its own line, and to the counter.
+const std::vector<int64_t> kContended = {10, 31}, kQuiet = {10, 30};
+std::vector<int64_t> Then(std::vector<int64_t> look, const std::vector<int64_t>& rounds) {
+  look.insert(look.end(), rounds.begin(), rounds.end());
+  return look;
+}
+
+TEST(FlatCombiningCounterLookTest, CombinesWhenItWasContendedTwiceInARowAndThatWins) {
+  CounterBy<ScriptedClock> counter;
+  Look(counter, kContended);
+  EXPECT_EQ(counter.Stats().contended, 1u);
+  EXPECT_FALSE(counter.Stats().combining) << "once is chance";
+  Look(counter, Then(kContended, Rounds(1000, 800)));
+  EXPECT_EQ(counter.Stats().contended, 2u);
+  EXPECT_TRUE(counter.Stats().combining);
+  Look(counter, Rounds(1000, 1000));
+  EXPECT_TRUE(counter.Stats().combining);
+  Look(counter, Rounds(1000, 1001));
+  EXPECT_FALSE(counter.Stats().combining) << "it lost";
+  EXPECT_GE(counter.Stats().direct, 6u) << "while it combined";
+}
+
+TEST(FlatCombiningCounterLookTest, WhatWasSetStaysUntilATune) {
+  CounterBy<ScriptedClock> counter;
+  for (const bool combining : {true, false}) {
+    counter.SetCombining(combining);
+    for (int i = 0; i < 3; ++i) Look(counter, {});
+    EXPECT_EQ(counter.Stats().combining, combining);
+  }
+  ScriptedClock::Script(Rounds(1000, 1000));
+  EXPECT_FALSE(counter.Tune());
+  Look(counter, kQuiet);
+}
+
+TEST(FlatCombiningCounterLookTest, AQuietLookBetweenTwoContendedOnesBeginsAnew) {
+  CounterBy<ScriptedClock> counter;
+  Look(counter, kContended);
+  Look(counter, kQuiet);
+  Look(counter, {});  // one is left out
+  Look(counter, kContended);
+  EXPECT_EQ(counter.Stats().contended, 2u);
+  EXPECT_FALSE(counter.Stats().combining);
+}
+
+TEST(FlatCombiningCounterLookTest, LooksThatLeadToNothingBecomeRareAndContentionBringsThemBack) {
+  CounterBy<ScriptedClock> counter;
+  for (const int rest : {1, 3, 7, 15, 31, 63, 64, 64}) {
+    Look(counter, kQuiet);
+    for (int i = 0; i < rest; ++i) Look(counter, {});
+  }
+  Look(counter, kContended);
+  Look(counter, Then(kContended, Rounds(1000, 1500)));  // refused
+  EXPECT_FALSE(counter.Stats().combining);
+  Look(counter, {});
+  Look(counter, kContended);
 }
 
 // A clock that has another thread override what is being measured.
 struct MeddlingClock : ScriptedClock {
-  static inline FlatCombiningCounter* counter = nullptr;
+  static inline CounterBy<MeddlingClock>* counter = nullptr;
   static inline std::thread meddler;
   static time_point now() {
     if (!meddler.joinable()) {
@@ -614,10 +692,10 @@ struct MeddlingClock : ScriptedClock {
 };
 
 TEST(FlatCombiningCounterTuneTest, AnOverrideAmidAMeasurementIsNotLost) {
-  FlatCombiningCounter counter;
+  CounterBy<MeddlingClock> counter;
   MeddlingClock::counter = &counter;
-  ScriptRounds(1000, 1500);
-  EXPECT_FALSE(counter.Tune<MeddlingClock>());
+  ScriptedClock::Script(Rounds(1000, 1500));
+  EXPECT_FALSE(counter.Tune());
   MeddlingClock::meddler.join();
   EXPECT_TRUE(counter.Stats().combining);
 }
