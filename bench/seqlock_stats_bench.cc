@@ -254,6 +254,8 @@ void AddRows(Rows& rows) {
 HOTPATH_BENCH_ROWS(rows) {
   AddRows<64>(rows);
   AddRows<256>(rows);
+  rows.Add({.id = "seqlock_stats/read_64B, absolute/t1", .optimisation = 2, .claim = "read time"})
+      .Ours("SeqlockStats", Reader<Ours<64, 4>>);
 }
 
 // What the kinds of write cost beside each other.

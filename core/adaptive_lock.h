@@ -73,9 +73,8 @@ class Word<T*> {
 // Progress  Atomic: Load and Store wait-free, on x86-64 FetchAdd and FetchSub too; the rest lock-free. Locked: all
 //           blocking.
 // Cost      Atomic: sizeof(T), one RMW (Load, Store: none). Locked: sizeof(T) + 8 bytes, an RMW to lock, one to unlock.
-// Not for   counters under contention (StripedCounter), values that are mostly read (SeqlockStats, RcuCell); locked:
-// the
-//           child of a fork(2) that came while another thread was inside, signal handlers.
+// Not for   counters under contention (StripedCounter), values that are mostly read (SeqlockStats, RcuCell); if locked,
+//           the child of a fork(2) that came while another thread was inside, signal handlers.
 // Proof     adaptive_lock_model fails if any [tag] below is weakened.
 // Example   AdaptiveLockTest.KeepsAQueueAndItsLength
 template <class T, SyncPolicy Sync = StdSync>

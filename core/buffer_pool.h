@@ -177,11 +177,10 @@ using PooledBuffer = BasicPooledBuffer<>;
 // Progress  Get and a buffer's end: blocking, while a Trim empties caches, all of which it claims first. Without one
 //           wait-free from the thread's cache, lock-free from the batches, and else as the heap. Trim is blocking,
 //           Stats wait-free.
-// Cost      Get and end from the cache: 4 and 3 stores, on lines that no other thread writes; no RMW, and no fence
-// where
-//           the kernel has membarrier(2). A batch of 32: 4 RMWs on either side. A pool is 40 KiB of address space, a
-//           thread's cache in it 7 KiB, a batch's box 264 bytes: they stay until the pool ends, and no Stats count
-//           them.
+// Cost      Get and end from the cache: 4 and 3 stores, on lines that no other thread writes; no RMW, and where the
+//           kernel has membarrier(2) no fence. A batch of 32: 4 RMWs on either side. A pool is 40 KiB of address
+//           space, a thread's cache in it 7 KiB, a batch's box 264 bytes: they stay until the pool ends, and no Stats
+//           count them.
 // Not for   Signal handlers, memory that must be zero (but see scrub), alignment above 64. A new_handler may Trim a
 //           pool, but neither get nor drop its buffers.
 // Proof     buffer_pool_model fails if any [tag] below is weakened, but for C7: see models/survivors.txt.

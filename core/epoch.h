@@ -58,7 +58,7 @@ struct EpochStats {
 // Progress  Pin and ~Guard wait-free, except a thread's first Pin, which registers: blocking, brief, may throw
 //           bad_alloc. TryReclaim lock-free, Stats wait-free, but for deleters. Retire, Synchronize blocking.
 // Cost      Pin and ~Guard: 2 stores to a line of the thread's own; no RMW, no shared line written; a fence only where
-//           AsymmetricFences() is false. Retire: 1 RMW on a line of the thread's own; up to 512 share a HeavyFence.
+//           AsymmetricFences() is false. Retire: 1 RMW on a line of the thread's own; up to 1,024 share a HeavyFence.
 //           A domain takes 33 KB, and 256 bytes for each thread at once that ever used it.
 // Not for   reading across a blocking wait (debug builds CHECK); more than 32,767 Guards at once in one thread.
 // Proof     epoch_model fails if any [tag] below is weakened.
@@ -147,7 +147,7 @@ class BasicEpochDomain {
   void Synchronize();
 
   // Destroys what it can without waiting; returns how many objects. 0 while another thread is choosing what to destroy.
-  size_t TryReclaim() { return Pass(Self()); }
+  size_t TryReclaim() { return Pass(Self(), kEverybodys).destroyed; }
 
   [[nodiscard]] EpochStats Stats() const;
   [[nodiscard]] std::string Describe() const;
@@ -193,6 +193,10 @@ class BasicEpochDomain {
     Atomic<uint64_t> blocking_epoch{0};
     Atomic<int64_t> blocking_since{0};  // steady_clock
     Var<bool> is_reported{false};
+    // Under the lock: what was in limbo, and waits for the end of the grace period of old_stamp.
+    Var<Retiree*> old{nullptr};
+    Var<size_t> old_count{0};
+    Var<uint64_t> old_stamp{0};
   };
 
   // Retired without being a Retiree.
@@ -204,6 +208,9 @@ class BasicEpochDomain {
 
   static constexpr int64_t kChunk = 64;       // of pending_ that a thread takes at once, at most
   static constexpr size_t kSettleEvery = 64;  // objects destroyed between two updates of pending_
+  // A thread destroys its own, whose lines it has, and looks for what others left at every so many passes, and when
+  // half of max_pending is taken.
+  static constexpr uint32_t kEverybodysEvery = 16;
 
   // This thread's record, or nobody_. It was made by this thread, or by one that had its index before.
   Record& Mine() const noexcept { return *records_[Sync::ThreadIndexPlusOne()].load(std::memory_order::relaxed); }
@@ -237,18 +244,26 @@ class BasicEpochDomain {
     Record* record = nullptr;  // the one that blocks longest and was not reported yet
     EpochStall stall = {};
   };
-  [[nodiscard]] bool IsOutstanding() const noexcept {
-    return stamp_.Read() != passed_.load(std::memory_order::relaxed);
-  }
-  bool Collect(Record& self) noexcept;
+  [[nodiscard]] bool IsOutstanding() const noexcept { return stamp_.Read() != passed_.Read(); }
+  bool Collect(Record& self, Record& from) noexcept;
   void BeginGracePeriod() noexcept;
   bool TryEndGracePeriod(Blocker& blocker) noexcept;
   void Observe(Record& record, uint32_t index, uint64_t word, Blocker& blocker) noexcept;
-  Retiree* TakeOld(Record& self) noexcept;
+  void TakeOld(Record& self, Record& from) noexcept;
 
   void ForgetVanished(Record& record) noexcept;
 
-  size_t Pass(Record& self);
+  enum Whose : uint8_t { kOwn, kEverybodys };
+  template <class F>
+  void ForEach(Whose whose, Record& self, F&& f) {
+    if (whose == kOwn) return f(self);
+    ForEachRecord([&f](Record& record, uint32_t) { f(record); });
+  }
+  struct Passed {
+    uint64_t stamp;  // what waited for a grace period up to this one was taken; 0 if another thread was choosing
+    size_t destroyed;
+  };
+  Passed Pass(Record& self, Whose whose);
   void AddReady(Record& self, Retiree* list) noexcept;
   size_t DestroyReady(Record& self) noexcept;
 
@@ -271,12 +286,10 @@ class BasicEpochDomain {
   Atomic<uint64_t> reclaimed_{0}, over_limit_{0}, waits_{0}, heavy_fences_{0}, stalls_{0};
 
   alignas(Sync::kLineSize) Atomic<uint32_t> reclaimer_{0};  // the lock: ThreadIndex() + 1 of its owner; 0: none
-  Atomic<uint64_t> passed_{0};                              // the stamp whose grace period ended last
-  // Under the lock. Garbage that waits for the end of the grace period of stamp_, which is outstanding if stamp_ is not
-  // passed_: every reader that pinned with stamp_ or less must go.
-  Var<uint64_t> stamp_{0};
-  Var<Retiree*> old_{nullptr};
-  Var<size_t> old_count_{0};
+  // Under the lock: the last grace period that began, and the last that ended. If they differ it is outstanding: every
+  // reader that pinned with stamp_ or less must go.
+  Var<uint64_t> stamp_{0}, passed_{0};
+  Var<uint32_t> passes_{0};
 };
 
 using EpochDomain = BasicEpochDomain<>;

@@ -402,6 +402,32 @@ struct DeletersRetire : Model<DeletersRetire, 2> {
   }
 };
 
+// A third thread ends the grace period of a Synchronize, and destroys only its own. What was retired before the call is
+// destroyed when it returns.
+struct SynchronizeBesideOwnPasses : Model<SynchronizeBesideOwnPasses, 3> {
+  struct Flagged : Domain::Retiree {
+    explicit Flagged(bool& is_destroyed) : is_destroyed(is_destroyed) {}
+    ~Flagged() { is_destroyed = true; }
+    bool& is_destroyed;
+  };
+  bool first = false, others[2] = {};  // threads of a model take turns
+  Domain domain{Small(7)};             // a pass at every retirement, and everybody's from three pending on
+  RelacySync::Atomic<uint32_t> is_retired{0};
+
+  void thread(unsigned id) {
+    if (id == 0) {
+      domain.Retire(RelacySync::New<Flagged>(first));
+      is_retired.store(1, std::memory_order::release);
+    } else if (id == 1) {
+      for (bool& other : others) domain.Retire(RelacySync::New<Flagged>(other));
+    } else {
+      while (is_retired.load(std::memory_order::acquire) == 0) RelacySync::Pause();
+      domain.Synchronize();
+      HOTPATH_CHECK(first, "Synchronize left what was retired before it");
+    }
+  }
+};
+
 // ---- A reader that is met between the stamp of a grace period and its heavy fence ----
 
 // Holds the reclaimer there, until the reader has done what it came for.
@@ -523,6 +549,7 @@ int main(int argc, char** argv) {
                HOTPATH_MODEL(SynchronizeThenFree),
                HOTPATH_MODEL(TwoSynchronize),
                HOTPATH_MODEL(SynchronizeBesideReclaimer),
+               HOTPATH_MODEL(SynchronizeBesideOwnPasses),
                HOTPATH_MODEL(FullDomainWaits),
                HOTPATH_MODEL(TwoThreadsShareTheBound),
                HOTPATH_MODEL(TwoThreadsGoBeyondTheBound),

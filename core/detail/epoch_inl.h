@@ -16,10 +16,10 @@
 
 // The bodies of core/epoch.h. Include that instead.
 //
-// A retired object is in the limbo list of the thread that retired it, then in old_, then in the ready list of the
-// thread that destroys it. Whoever holds the lock moves all limbo lists to old_ when that is empty, gives them a stamp,
-// and moves old_ on when no reader is left that pinned with that stamp or an earlier one. Nobody holds the lock while
-// deleters run, and nobody waits for it except Synchronize.
+// A retired object is in the limbo list of the thread that retired it, then in that thread's old list, then in the
+// ready list of the thread that destroys it, mostly the same. Whoever holds the lock moves limbo lists, its own or all,
+// to the old lists, gives them a stamp, and takes them when no reader is left that pinned with that stamp or an earlier
+// one. Nobody holds the lock while deleters run, and nobody waits for it except Synchronize.
 //
 // fork(2): in the child, the lock may be held by a thread that vanished, and objects may be in such a thread's hands.
 // Those objects are lost. Each step below is such that at whatever instruction the other thread stopped, lists hold
@@ -60,7 +60,7 @@ BasicEpochDomain<Sync>::BasicEpochDomain(EpochOptions options)
     : options_(std::move(options)),
       max_pending_(static_cast<int64_t>(
           std::min<uint64_t>(options_.max_pending, uint64_t{std::numeric_limits<int64_t>::max()} / 4))),
-      batch_(std::clamp<int64_t>(max_pending_ / 4, 1, 512)),
+      batch_(std::clamp<int64_t>(max_pending_ / 4, 1, 1024)),
       epoch_(kNextEpoch | (Sync::AsymmetricFences() ? 0 : kFences) | kOwned | kPinned),
       next_pass_(batch_) {
   HOTPATH_CHECK(options_.max_pending >= 1, "EpochDomain: max_pending must be at least 1");
@@ -84,11 +84,12 @@ BasicEpochDomain<Sync>::~BasicEpochDomain() {
         more = true;
       }
     };
-    Retiree* old = old_.Read();
-    old_.Write(nullptr);
-    destroy(old);
-    ForEachRecord(
-        [&](Record& record, uint32_t) { destroy(record.limbo.exchange(nullptr, std::memory_order::relaxed)); });
+    ForEachRecord([&](Record& record, uint32_t) {
+      Retiree* old = record.old.Read();
+      record.old.Write(nullptr);
+      destroy(old);
+      destroy(record.limbo.exchange(nullptr, std::memory_order::relaxed));
+    });
   }
   ForEachRecord([](Record& record, uint32_t) {
     Sync::CancelAtThreadExit(record);
@@ -236,7 +237,7 @@ void BasicEpochDomain<Sync>::Reserve(Record& self) {
     bool destroyed = false;
     int64_t pending = pending_.load(std::memory_order::relaxed);
     if (pending >= next_pass_.load(std::memory_order::relaxed) || (pending >= max_pending_ && may_wait)) {
-      destroyed = Pass(self) != 0;
+      destroyed = Pass(self, kOwn).destroyed != 0;
       if (self.credit.load(std::memory_order::relaxed) != 0) return;  // a deleter that retired left some
       pending = pending_.load(std::memory_order::relaxed);
     }
@@ -270,10 +271,13 @@ bool BasicEpochDomain<Sync>::TryLock(const Record& self) noexcept {
       return false;
     }
     // The owner vanished. It may have had no time to count, or to end what follows.
-    size_t count = 0;
-    for (Retiree* object = old_.Read(); object != nullptr; object = object->next_.Read()) ++count;
-    old_count_.Write(count);
     BeginGracePeriod();
+    ForEachRecord([this](Record& record, uint32_t) {
+      size_t count = 0;
+      for (Retiree* object = record.old.Read(); object != nullptr; object = object->next_.Read()) ++count;
+      record.old_count.Write(count);
+      record.old_stamp.Write(stamp_.Read());
+    });
     return true;
   }
   return reclaimer_.compare_exchange_strong(owner, mine, std::memory_order::acquire,  // [L1] pairs L2
@@ -285,37 +289,36 @@ void BasicEpochDomain<Sync>::Unlock() noexcept {
   reclaimer_.store(0, std::memory_order::release);  // [L2] pairs L1
 }
 
-// Moves what was retired to old_. False if there was nothing. A list is counted before it is taken, so that in_hand
-// says enough at each moment. While it is counted it may grow at its head; the rest of it stays.
+// Moves what was retired in one record to its old list, for the next grace period. False if there was nothing. A list
+// is counted before it is taken, so that in_hand says enough at each moment. While it is counted it may grow at its
+// head; the rest of it stays.
 template <SyncPolicy Sync>
-bool BasicEpochDomain<Sync>::Collect(Record& self) noexcept {
-  bool any = false;
+bool BasicEpochDomain<Sync>::Collect(Record& self, Record& from) noexcept {
+  if (Sync::Vanished(from.index.Read())) ForgetVanished(from);
+  TakeOld(self, from);                                          // so that what is over does not begin again
+  Retiree* head = from.limbo.load(std::memory_order::acquire);  // [C1] pairs R1
+  if (head == nullptr) return false;
   const size_t held = self.in_hand.load(std::memory_order::relaxed);
-  ForEachRecord([&](Record& record, uint32_t index) {
-    if (Sync::Vanished(index)) ForgetVanished(record);
-    Retiree* head = record.limbo.load(std::memory_order::acquire);  // [C1] pairs R1
-    if (head == nullptr) return;
-    size_t count = 0;
-    Retiree* last = nullptr;
-    for (Retiree* counted = nullptr;;) {
-      for (Retiree* object = head; object != counted; object = object->next_.Read()) {
-        ++count;
-        if (counted == nullptr) last = object;
-      }
-      counted = head;
-      self.in_hand.store(held + count, std::memory_order::relaxed);
-      if (record.limbo.compare_exchange_strong(head, nullptr, std::memory_order::relaxed,
-                                               std::memory_order::acquire)) {  // [C2] pairs R1
-        break;
-      }
+  size_t count = 0;
+  Retiree* last = nullptr;
+  for (Retiree* counted = nullptr;;) {
+    for (Retiree* object = head; object != counted; object = object->next_.Read()) {
+      ++count;
+      if (counted == nullptr) last = object;
     }
-    last->next_.Write(old_.Read());
-    old_.Write(head);
-    old_count_.Write(old_count_.Read() + count);
-    self.in_hand.store(held, std::memory_order::relaxed);
-    any = true;
-  });
-  return any;
+    counted = head;
+    self.in_hand.store(held + count, std::memory_order::relaxed);
+    if (from.limbo.compare_exchange_strong(head, nullptr, std::memory_order::relaxed,
+                                           std::memory_order::acquire)) {  // [C2] pairs R1
+      break;
+    }
+  }
+  last->next_.Write(from.old.Read());
+  from.old_stamp.Write(EpochOf(epoch_.load(std::memory_order::relaxed)));
+  from.old.Write(head);
+  from.old_count.Write(from.old_count.Read() + count);
+  self.in_hand.store(held, std::memory_order::relaxed);
+  return true;
 }
 
 // Nobody else is in this record any more, nor will be. What the thread had in hand is lost.
@@ -327,7 +330,7 @@ void BasicEpochDomain<Sync>::ForgetVanished(Record& record) noexcept {
   record.in_hand.store(0, std::memory_order::relaxed);
 }
 
-// Everything in old_ was unreachable before this.
+// Everything in the old lists was unreachable before this.
 template <SyncPolicy Sync>
 void BasicEpochDomain<Sync>::BeginGracePeriod() noexcept {
   stamp_.Write(EpochOf(epoch_.fetch_add(kNextEpoch, std::memory_order::release)));  // [G1] pairs P1
@@ -345,7 +348,7 @@ bool BasicEpochDomain<Sync>::TryEndGracePeriod(Blocker& blocker) noexcept {
     is_over = false;
     Observe(record, index, EpochOf(word), blocker);
   });
-  if (is_over) passed_.store(stamp, std::memory_order::release);  // [F1] pairs F2
+  if (is_over) passed_.Write(stamp);
   return is_over;
 }
 
@@ -365,44 +368,53 @@ void BasicEpochDomain<Sync>::Observe(Record& record, uint32_t index, uint64_t ep
   blocker = {&record, {index, age, 0}};
 }
 
+// If its grace period is over.
 template <SyncPolicy Sync>
-auto BasicEpochDomain<Sync>::TakeOld(Record& self) noexcept -> Retiree* {
-  self.in_hand.store(self.in_hand.load(std::memory_order::relaxed) + old_count_.Read(), std::memory_order::relaxed);
-  Retiree* old = old_.Read();
-  old_.Write(nullptr);
-  old_count_.Write(0);
-  return old;
+void BasicEpochDomain<Sync>::TakeOld(Record& self, Record& from) noexcept {
+  Retiree* old = from.old.Read();
+  if (old == nullptr || from.old_stamp.Read() > passed_.Read()) return;
+  self.in_hand.store(self.in_hand.load(std::memory_order::relaxed) + from.old_count.Read(), std::memory_order::relaxed);
+  from.old.Write(nullptr);
+  from.old_count.Write(0);
+  AddReady(self, old);
 }
 
 template <SyncPolicy Sync>
-size_t BasicEpochDomain<Sync>::Pass(Record& self) {
-  if (!TryLock(self)) return 0;
+auto BasicEpochDomain<Sync>::Pass(Record& self, Whose whose) -> Passed {
+  if (!TryLock(self)) return {0, 0};
+  passes_.Write(passes_.Read() + 1);
+  if (passes_.Read() % kEverybodysEvery == 0 || pending_.load(std::memory_order::relaxed) >= max_pending_ / 2) {
+    whose = kEverybodys;
+  }
   Blocker blocker;
-  Retiree* ended[2] = {};
-  if (IsOutstanding() && TryEndGracePeriod(blocker)) ended[0] = TakeOld(self);
-  if (!IsOutstanding() && Collect(self)) {
-    BeginGracePeriod();
-    if (TryEndGracePeriod(blocker)) ended[1] = TakeOld(self);
+  if (IsOutstanding()) TryEndGracePeriod(blocker);
+  ForEach(whose, self, [&](Record& from) { TakeOld(self, from); });
+  if (!IsOutstanding()) {
+    bool any = false;
+    ForEach(whose, self, [&](Record& from) { any |= Collect(self, from); });
+    if (any) {
+      BeginGracePeriod();
+      if (TryEndGracePeriod(blocker)) ForEach(whose, self, [&](Record& from) { TakeOld(self, from); });
+    }
   }
   if (blocker.record != nullptr) blocker.record->is_reported.Write(true);
   const auto stays =
       pending_.load(std::memory_order::relaxed) - static_cast<int64_t>(self.in_hand.load(std::memory_order::relaxed));
   next_pass_.store(stays + batch_, std::memory_order::relaxed);
+  const uint64_t passed = passed_.Read();
   Unlock();
 
-  for (Retiree* list : ended) AddReady(self, list);
   if (blocker.record != nullptr)
     [&]() noexcept {
       stalls_.fetch_add(1, std::memory_order::relaxed);
       blocker.stall.pending = Stats().pending;
       options_.on_stall(blocker.stall);  // may come back here
     }();
-  return DestroyReady(self);
+  return {passed, DestroyReady(self)};
 }
 
 template <SyncPolicy Sync>
 void BasicEpochDomain<Sync>::AddReady(Record& self, Retiree* list) noexcept {
-  if (list == nullptr) return;
   if (Retiree* ready = self.ready.Read(); ready != nullptr) {
     Retiree* last = list;
     while (Retiree* next = last->next_.Read()) last = next;
@@ -438,14 +450,11 @@ void BasicEpochDomain<Sync>::Synchronize() {
   HOTPATH_CHECK(!IsPinned(self.word.load(std::memory_order::relaxed)),
                 "EpochDomain: Synchronize would wait for the Guard of its own thread");
   for (SpinWait<Sync> wait; !TryLock(self);) wait();
-  Collect(self);
+  ForEachRecord([&](Record& from, uint32_t) { Collect(self, from); });
   BeginGracePeriod();
   const uint64_t stamp = stamp_.Read();
   Unlock();
-  for (epoch_internal::Nap<Sync> nap;; nap()) {
-    Pass(self);
-    if (passed_.load(std::memory_order::acquire) >= stamp) return;  // [F2] pairs F1
-  }
+  for (epoch_internal::Nap<Sync> nap; Pass(self, kEverybodys).stamp < stamp;) nap();
 }
 
 // ---- Report ----

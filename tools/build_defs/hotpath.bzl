@@ -171,27 +171,28 @@ def _model(stem, deps, args):
         **args
     )
 
-def _bench(stem, deps, args):
+def hotpath_bench(name, deps = [], args = {}):
+    """NAME_bench of //bench:NAME_bench.cc, and NAME_bench_smoke, which shows that it runs."""
     native.cc_binary(
-        name = stem + "_bench",
+        name = name + "_bench",
         testonly = True,
-        srcs = ["//bench:%s_bench.cc" % stem],
+        srcs = ["//bench:%s_bench.cc" % name],
         deps = deps + ["//bench/base"],
         **args
     )
     native.sh_test(
-        name = stem + "_bench_smoke",
+        name = name + "_bench_smoke",
         srcs = ["//tools/build_defs:run.sh"],
         args = [
-            "$(rootpath :%s_bench)" % stem,
+            "$(rootpath :%s_bench)" % name,
             "--smoke",
         ],
-        data = [":%s_bench" % stem],
+        data = [":%s_bench" % name],
         tags = ["bench"],
     )
 
 _RULES = {
-    "bench": _bench,
+    "bench": hotpath_bench,
     "fuzz": _fuzz,
     "model": _model,
     "stress": _stress,
