@@ -21,6 +21,7 @@
 
 #include "bench/base/heap_counter.h"
 #include "gtest/gtest.h"
+#include "hotpath/core/base/counting_sync.h"
 
 namespace hotpath {
 namespace {
@@ -294,10 +295,6 @@ struct FlakySync : StdSync {
       return std::atomic<T>::compare_exchange_weak(expected, desired, success, failure);
     }
   };
-  template <size_t kBytes>
-  static void CopyWords(void*, const Atomic<uint64_t>*) noexcept {}
-  template <size_t kBytes>
-  static void CopyWords(Atomic<uint64_t>*, const void*) noexcept {}
 };
 TEST(AdaptiveLockTest, AtomicWithRunsAgainOnAFreshCopyAfterAFailedExchange) {
   BasicAdaptiveLock<uint32_t, FlakySync> lock(10);
@@ -389,47 +386,12 @@ TEST(AdaptiveLockTest, NeverAllocates) {
 
 // ---- Counts ----
 
-// StdSync that counts read-modify-writes, and plain stores to shared words.
-struct CountingSync : StdSync {
-  static inline uint64_t rmws = 0, stores = 0;
-
-  template <class T>
-  class Atomic : public std::atomic<T> {
-    using Base = std::atomic<T>;
-
-   public:
-    using Base::Base;
-    void store(T value, std::memory_order order) noexcept {
-      ++stores;
-      Base::store(value, order);
-    }
-    T fetch_add(T value, std::memory_order order) noexcept {
-      ++rmws;
-      return Base::fetch_add(value, order);
-    }
-    bool compare_exchange_weak(T& expected, T desired, std::memory_order success, std::memory_order failure) noexcept {
-      ++rmws;
-      return Base::compare_exchange_weak(expected, desired, success, failure);
-    }
-    bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
-                                 std::memory_order failure) noexcept {
-      ++rmws;
-      return Base::compare_exchange_strong(expected, desired, success, failure);
-    }
-  };
-  template <size_t kBytes>
-  static void CopyWords(void*, const Atomic<uint64_t>*) noexcept {}
-  template <size_t kBytes>
-  static void CopyWords(Atomic<uint64_t>*, const void*) noexcept {}
-};
-
 TEST(AdaptiveLockTest, UncontendedCostsAreAsPromised) {
-  BasicAdaptiveLock<uint64_t, CountingSync> atomic;
-  BasicAdaptiveLock<Sixteen, CountingSync> locked;
-  const auto cost = [](auto&& f) {
-    CountingSync::rmws = CountingSync::stores = 0;
-    f();
-    return std::pair(CountingSync::rmws, CountingSync::stores);
+  BasicAdaptiveLock<uint64_t, CountingSync<>> atomic;
+  BasicAdaptiveLock<Sixteen, CountingSync<>> locked;
+  const auto cost = [](auto f) {
+    const SyncCounts counts = CountingSync<>::CountsOf(f);
+    return std::pair(counts.rmws, counts.stores);
   };
   using Cost = std::pair<uint64_t, uint64_t>;
   EXPECT_EQ(cost([&] { static_cast<void>(atomic.Load()); }), Cost(0, 0));

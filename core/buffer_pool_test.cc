@@ -24,6 +24,7 @@
 
 #include "bench/base/heap_counter.h"
 #include "gtest/gtest.h"
+#include "hotpath/core/base/counting_sync.h"
 
 namespace hotpath {
 namespace {
@@ -817,86 +818,32 @@ TEST_F(BufferPoolTest, NewHandlerMayTrimThePoolThatAsksForMemory) {
 
 // ---- What an operation costs ----
 
-// Counts, for the calling thread.
-struct CountingSync : StdSync {
-  static inline thread_local int rmws = 0, fences = 0, stores = 0;
-
-  template <class T>
-  class Atomic {
-   public:
-    constexpr Atomic() = default;
-    explicit(false) constexpr Atomic(T value) : atomic_(value) {}
-    T load(std::memory_order order) const noexcept { return atomic_.load(order); }
-    void store(T value, std::memory_order order) noexcept {
-      ++stores;
-      atomic_.store(value, order);
-    }
-    T exchange(T value, std::memory_order order) noexcept {
-      ++rmws;
-      return atomic_.exchange(value, order);
-    }
-    bool compare_exchange_weak(T& expected, T desired, std::memory_order s, std::memory_order f) noexcept {
-      ++rmws;
-      return atomic_.compare_exchange_weak(expected, desired, s, f);
-    }
-    bool compare_exchange_strong(T& expected, T desired, std::memory_order s, std::memory_order f) noexcept {
-      ++rmws;
-      return atomic_.compare_exchange_strong(expected, desired, s, f);
-    }
-    T fetch_add(T delta, std::memory_order order) noexcept {
-      ++rmws;
-      return atomic_.fetch_add(delta, order);
-    }
-    T fetch_sub(T delta, std::memory_order order) noexcept {
-      ++rmws;
-      return atomic_.fetch_sub(delta, order);
-    }
-
-   private:
-    friend struct CountingSync;
-    std::atomic<T> atomic_{};
-  };
-  static bool Park(Atomic<uint32_t>&, uint32_t, Deadline = kNoDeadline) { return true; }
-  static void Wake(Atomic<uint32_t>&, uint32_t) {}
-  template <size_t kBytes>
-  static void CopyWords(void*, const Atomic<uint64_t>*) {}
-  template <size_t kBytes>
-  static void CopyWords(Atomic<uint64_t>*, const void*) {}
-  static void Fence(std::memory_order) noexcept { ++fences; }
-  static void HeavyFence() noexcept {
-    ++fences;
-    StdSync::HeavyFence();
-  }
-};
-static_assert(SyncPolicy<CountingSync>);
+using Counting = CountingSync<>;
 
 TEST_F(BufferPoolTest, WarmGetAndReturnCostNoRmwNoFenceAndSevenStores) {
-  BasicSharedPool<PoolShape{}, CountingHeap, CountingSync> pool;
+  BasicSharedPool<PoolShape{}, CountingHeap, Counting> pool;
   for (int i = 0; i < 2; ++i) static_cast<void>(pool.Get(4096));
-  CountingSync::rmws = CountingSync::fences = CountingSync::stores = 0;
-  {
+  const SyncCounts counts = Counting::CountsOf([&] {
     const auto buffer = pool.Get(4096);
-    EXPECT_EQ(CountingSync::stores, 4) << "in, the block, the counter, out";
-  }
-  EXPECT_EQ(CountingSync::stores, 7) << "in, the block, out";
-  EXPECT_EQ(CountingSync::rmws, 0);
-  EXPECT_EQ(CountingSync::fences, 0);
+    EXPECT_EQ(Counting::counts.stores, 4u) << "in, the block, the counter, out";
+  });
+  EXPECT_EQ(counts.stores, 7u) << "in, the block, out";
+  EXPECT_EQ(counts.rmws + counts.fences + counts.heavy_fences, 0u);
 }
 
 TEST_F(BufferPoolTest, BuffersThatPassThroughBatchesCostLessThanOneRmwEach) {
-  BasicSharedPool<PoolShape{}, CountingHeap, CountingSync> pool;
-  using Buffers = std::vector<BasicPooledBuffer<PoolShape{}, CountingHeap, CountingSync>>;
+  BasicSharedPool<PoolShape{}, CountingHeap, Counting> pool;
+  using Buffers = std::vector<BasicPooledBuffer<PoolShape{}, CountingHeap, Counting>>;
   Buffers buffers(1000);
   const auto round = [&] {
     for (auto& buffer : buffers) buffer = pool.Get(512);
     for (auto& buffer : buffers) buffer = {};
   };
   round();
-  CountingSync::rmws = CountingSync::fences = 0;
-  round();
+  const SyncCounts counts = Counting::CountsOf(round);
   EXPECT_EQ(pool.Stats().misses, 1000u);
-  EXPECT_LE(CountingSync::rmws, 2 * 5 * (1000 / 32 + 1)) << "a batch: its box, its list, three counters";
-  EXPECT_EQ(CountingSync::fences, 0);
+  EXPECT_LE(counts.rmws, 2u * 5 * (1000 / 32 + 1)) << "a batch: its box, its list, three counters";
+  EXPECT_EQ(counts.fences + counts.heavy_fences, 0u);
 }
 
 #if HOTPATH_ASAN

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +22,7 @@
 
 #include "bench/base/heap_counter.h"
 #include "gtest/gtest.h"
+#include "hotpath/core/base/counting_sync.h"
 
 namespace hotpath {
 namespace {
@@ -556,30 +556,11 @@ TEST(CowMemoryDeathTest, ACallbackThatReachesItsSharedMappingThroughAForkIsAChec
 
 // ---- What it costs, counted ----
 
-// Counts the RMWs, and what was made and not destroyed; makes allocations fail.
-struct CountingSync : StdSync {
-  static inline thread_local uint64_t rmws = 0;
+// Counts what was made and not destroyed too; makes allocations fail.
+struct FailingSync : CountingSync<> {
   static inline int64_t live = 0;
   static inline int64_t until_failure = -1;  // allocations; negative: they do not fail
 
-  template <class T>
-  struct Atomic : std::atomic<T> {
-    using std::atomic<T>::atomic;
-    T exchange(T value, std::memory_order order) { return ++rmws, std::atomic<T>::exchange(value, order); }
-    T fetch_add(T value, std::memory_order order) { return ++rmws, std::atomic<T>::fetch_add(value, order); }
-    T fetch_sub(T value, std::memory_order order) { return ++rmws, std::atomic<T>::fetch_sub(value, order); }
-    T fetch_or(T value, std::memory_order order) { return ++rmws, std::atomic<T>::fetch_or(value, order); }
-    T fetch_and(T value, std::memory_order order) { return ++rmws, std::atomic<T>::fetch_and(value, order); }
-  };
-  class HOTPATH_CAPABILITY("mutex") Mutex {
-   public:
-    void Lock() HOTPATH_ACQUIRE() HOTPATH_NO_THREAD_SAFETY_ANALYSIS { ++rmws, mu_.Lock(); }
-    bool TryLock() HOTPATH_TRY_ACQUIRE(true) HOTPATH_NO_THREAD_SAFETY_ANALYSIS { return ++rmws, mu_.TryLock(); }
-    void Unlock() HOTPATH_RELEASE() HOTPATH_NO_THREAD_SAFETY_ANALYSIS { ++rmws, mu_.Unlock(); }
-
-   private:
-    StdSync::Mutex mu_;
-  };
   static bool Park(Atomic<uint32_t>&, uint32_t, Deadline = kNoDeadline) { return std::abort(), true; }
   static void Wake(Atomic<uint32_t>&, uint32_t) { std::abort(); }
 
@@ -598,13 +579,13 @@ struct CountingSync : StdSync {
   }
 };
 
-using Counted = BasicCowMemory<CowOptions{}, CountingSync>;
+using Counted = BasicCowMemory<CowOptions{}, FailingSync>;
 
+// A mutex is one to lock and one to unlock.
 template <class F>
-uint64_t RmwsOf(F&& f) {
-  const uint64_t before = CountingSync::rmws;
-  f();
-  return CountingSync::rmws - before;
+uint64_t RmwsOf(F f) {
+  const SyncCounts counts = FailingSync::CountsOf(f);
+  return counts.rmws + counts.locks + counts.unlocks;
 }
 
 TEST(CowMemoryGoldenTest, AForkOfEverySizeIsTheSameFourRmwsAndNoAllocation) {
@@ -619,9 +600,7 @@ TEST(CowMemoryGoldenTest, AForkOfEverySizeIsTheSameFourRmwsAndNoAllocation) {
     for (int i = 0; i < 20; ++i) {
       std::optional<Counted> child;
       const bench::HeapMark mark;
-      const uint64_t before = CountingSync::rmws;
-      child.emplace(memory.Fork());
-      const uint64_t rmws = CountingSync::rmws - before;
+      const uint64_t rmws = RmwsOf([&] { child.emplace(memory.Fork()); });
       EXPECT_EQ(mark.Since(), bench::HeapCount{});
       // The fork, and the move into the optional.
       EXPECT_EQ(rmws, 4u + 4u) << "of " << size << " bytes, fork " << i;
@@ -660,12 +639,12 @@ TEST(CowMemoryGoldenTest, TheFirstWriteAfterAForkIsOnePageAndItsPath) {
   ASSERT_TRUE(memory.Map(0, uint64_t{64} << 20, kRw).ok());
   for (uint64_t at = 0; at < uint64_t{64} << 20; at += kPage) ASSERT_EQ(CodeOfWrite(memory, at), Code::kOK);
   Counted child = memory.Fork();
-  const int64_t live = CountingSync::live;
+  const int64_t live = FailingSync::live;
   // The lock; two for each of three nodes: its weights and its count; one for the count of the page.
   EXPECT_EQ(RmwsOf([&] { ASSERT_EQ(CodeOfWrite(child, 12345), Code::kOK); }), 4u + 3 * 2u + 1u);
-  EXPECT_EQ(CountingSync::live - live, 3 + 1);
+  EXPECT_EQ(FailingSync::live - live, 3 + 1);
   EXPECT_EQ(RmwsOf([&] { ASSERT_EQ(CodeOfWrite(child, 12345 + kPage), Code::kOK); }), 4u + 1u) << "same path";
-  EXPECT_EQ(CountingSync::live - live, 3 + 2);
+  EXPECT_EQ(FailingSync::live - live, 3 + 2);
 }
 
 // ---- Failures ----
@@ -683,15 +662,15 @@ template <class Make, class Operation>
 void FailsWholeOrNotAtAll(Make make, Operation operation) {
   for (int64_t allowed = 0;; ++allowed) {
     ASSERT_LT(allowed, 1000);
-    ASSERT_EQ(CountingSync::live, 0);
+    ASSERT_EQ(FailingSync::live, 0);
     {
       Counted memory = make();
       Counted child = memory.Fork();
       const CowStats before = memory.Stats(), child_before = child.Stats();
       const std::vector<std::byte> bytes = ReadAt(memory, 0, 80 * kPage), child_bytes = PrivateBytes(child);
-      CountingSync::until_failure = allowed;
+      FailingSync::until_failure = allowed;
       const Code code = operation(memory);
-      CountingSync::until_failure = -1;
+      FailingSync::until_failure = -1;
       EXPECT_TRUE(PrivateBytes(child) == child_bytes);
       if (code == Code::kOK) {
         EXPECT_GT(allowed, 0) << "an operation that allocates nothing tests nothing";
@@ -708,7 +687,7 @@ void FailsWholeOrNotAtAll(Make make, Operation operation) {
       EXPECT_TRUE(PrivateBytes(child) == child_bytes);
     }
   }
-  EXPECT_EQ(CountingSync::live, 0);
+  EXPECT_EQ(FailingSync::live, 0);
 }
 
 Counted SomePages() {
@@ -791,7 +770,7 @@ using Shapes = testing::Types<Shape<3, 1, 1>, Shape<4, 2, 2>, Shape<6, 3, 3>, Sh
 TYPED_TEST_SUITE(CowMemoryShapeTest, Shapes);
 
 TYPED_TEST(CowMemoryShapeTest, PagesFarApartFromOneAnotherAreKeptApart) {
-  using Memory = BasicCowMemory<TypeParam::kOptions, CountingSync>;
+  using Memory = BasicCowMemory<TypeParam::kOptions, FailingSync>;
   {
     Memory memory;
     ASSERT_TRUE(memory.Map(0, kEnd, kRw).ok());
@@ -815,11 +794,11 @@ TYPED_TEST(CowMemoryShapeTest, PagesFarApartFromOneAnotherAreKeptApart) {
     ASSERT_TRUE(memory.Unmap(0, kEnd).ok());
     EXPECT_EQ(memory.Stats().table_bytes, 0u);
   }
-  EXPECT_EQ(CountingSync::live, 0);
+  EXPECT_EQ(FailingSync::live, 0);
 }
 
 TYPED_TEST(CowMemoryShapeTest, EveryRangeOfASmallSpaceMapsAndUnmapsAlone) {
-  using Memory = BasicCowMemory<TypeParam::kOptions, CountingSync>;
+  using Memory = BasicCowMemory<TypeParam::kOptions, FailingSync>;
   constexpr uint64_t kBytes = Memory::kPageBytes, kPages = 20;
   for (uint64_t first = 0; first < kPages; ++first) {
     for (uint64_t last = first; last < kPages; ++last) {
@@ -842,12 +821,12 @@ TYPED_TEST(CowMemoryShapeTest, EveryRangeOfASmallSpaceMapsAndUnmapsAlone) {
       ASSERT_EQ(memory.Stats().table_bytes, 0u);
     }
   }
-  EXPECT_EQ(CountingSync::live, 0);
+  EXPECT_EQ(FailingSync::live, 0);
 }
 
 // The node at the top covers more than there is.
 TYPED_TEST(CowMemoryShapeTest, AMemoryUnmappedInTwoHalvesHasNoNodes) {
-  using Memory = BasicCowMemory<TypeParam::kOptions, CountingSync>;
+  using Memory = BasicCowMemory<TypeParam::kOptions, FailingSync>;
   constexpr uint64_t kHalf = uint64_t{1} << 63;
   for (const bool upper_first : {false, true}) {
     Memory memory;
@@ -860,7 +839,7 @@ TYPED_TEST(CowMemoryShapeTest, AMemoryUnmappedInTwoHalvesHasNoNodes) {
     EXPECT_EQ(memory.Stats().table_bytes, 0u);
     EXPECT_EQ(CodeOfRead(memory, kEnd), Code::kOK);
   }
-  EXPECT_EQ(CountingSync::live, 0);
+  EXPECT_EQ(FailingSync::live, 0);
 }
 
 // A thread's memory outlives it, and is dropped by another.

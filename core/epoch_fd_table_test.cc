@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <climits>
 #include <concepts>
 #include <cstddef>
@@ -22,6 +23,7 @@
 
 #include "bench/base/heap_counter.h"
 #include "gtest/gtest.h"
+#include "hotpath/core/base/counting_sync.h"
 
 namespace hotpath {
 namespace {
@@ -615,104 +617,29 @@ TEST_F(EpochFdTableTest, FailedAllocationsLeaveEverythingAsItWas) {
 
 // ---- What a look-up does, counted ----
 
-struct CountingSync : StdSync {
-  static inline thread_local uint64_t loads = 0, stores = 0, rmws = 0, fences = 0, locks = 0;
-
-  template <class T>
-  class Atomic {
-   public:
-    constexpr Atomic() = default;
-    explicit(false) constexpr Atomic(T value) : atomic_(value) {}
-    T load(std::memory_order order) const noexcept { return ++loads, atomic_.load(order); }
-    void store(T value, std::memory_order order) noexcept { ++stores, atomic_.store(value, order); }
-    T exchange(T value, std::memory_order order) noexcept { return ++rmws, atomic_.exchange(value, order); }
-    template <class U>
-    T fetch_add(U delta, std::memory_order order) noexcept {
-      return ++rmws, atomic_.fetch_add(delta, order);
-    }
-    template <class U>
-    T fetch_sub(U delta, std::memory_order order) noexcept {
-      return ++rmws, atomic_.fetch_sub(delta, order);
-    }
-    template <class U>
-    T fetch_and(U mask, std::memory_order order) noexcept {
-      return ++rmws, atomic_.fetch_and(mask, order);
-    }
-    template <class U>
-    T fetch_or(U mask, std::memory_order order) noexcept {
-      return ++rmws, atomic_.fetch_or(mask, order);
-    }
-    bool compare_exchange_weak(T& seen, T value, std::memory_order yes, std::memory_order no) noexcept {
-      return ++rmws, atomic_.compare_exchange_weak(seen, value, yes, no);
-    }
-    bool compare_exchange_strong(T& seen, T value, std::memory_order yes, std::memory_order no) noexcept {
-      return ++rmws, atomic_.compare_exchange_strong(seen, value, yes, no);
-    }
-
-   private:
-    friend CountingSync;
-    StdSync::Atomic<T> atomic_{};
-  };
-  class HOTPATH_CAPABILITY("mutex") Mutex {
-   public:
-    void Lock() HOTPATH_ACQUIRE() HOTPATH_NO_THREAD_SAFETY_ANALYSIS { ++locks, mu_.Lock(); }
-    [[nodiscard]] bool TryLock() HOTPATH_TRY_ACQUIRE(true) HOTPATH_NO_THREAD_SAFETY_ANALYSIS {
-      return ++locks, mu_.TryLock();
-    }
-    void Unlock() HOTPATH_RELEASE() HOTPATH_NO_THREAD_SAFETY_ANALYSIS { mu_.Unlock(); }
-
-   private:
-    StdSync::Mutex mu_;
-  };
-  template <size_t kBytes>
-  static void CopyWords(void*, const Atomic<uint64_t>*) noexcept {}
-  template <size_t kBytes>
-  static void CopyWords(Atomic<uint64_t>*, const void*) noexcept {}
-  static void Fence(std::memory_order order) noexcept { ++fences, StdSync::Fence(order); }
-  static void LightFence() noexcept {
-    if (!AsymmetricFences()) ++fences;
-    StdSync::LightFence();
-  }
-  static void FreeLightFence() noexcept { LightFence(); }
-  static void HeavyFence() noexcept { ++fences, StdSync::HeavyFence(); }
-  [[nodiscard]] static bool Park(Atomic<uint32_t>& word, uint32_t expected, Deadline deadline = kNoDeadline) noexcept {
-    return StdSync::Park(word.atomic_, expected, deadline);
-  }
-  static void Wake(Atomic<uint32_t>& word, uint32_t n) noexcept { StdSync::Wake(word.atomic_, n); }
-};
-
 TEST(EpochFdTableCostTest, LookUpsWriteNothingThatIsShared) {
-  BasicEpochDomain<CountingSync> domain;
-  BasicEpochFdTable<File, CountingSync> table({}, domain);
+  using Counting = CountingSync<>;
+  BasicEpochDomain<Counting> domain;
+  BasicEpochFdTable<File, Counting> table({}, domain);
   ASSERT_TRUE(table.Insert(Make(1)).ok());
   static_cast<void>(table.Get(0));
-  using C = CountingSync;
-  const auto reset = [] { C::loads = C::stores = C::rmws = C::fences = C::locks = 0; };
 
-  reset();
-  static_cast<void>(domain.Pin());
-  const uint64_t pin_loads = C::loads, pin_stores = C::stores;
+  const SyncCounts pin = Counting::CountsOf([&] { static_cast<void>(domain.Pin()); });
+  EXPECT_EQ(pin, (SyncCounts{.loads = pin.loads, .stores = pin.stores, .light_fences = 1})) << "the thread's own line";
   for (const int fd : {0, 1, 63, 64, -1}) {
     SCOPED_TRACE(fd);
-    reset();
-    static_cast<void>(table.Get(fd));
-    EXPECT_EQ(C::rmws, 0u);
-    EXPECT_EQ(C::fences, StdSync::AsymmetricFences() ? 0u : 1u);
-    EXPECT_EQ(C::locks, 0u);
-    EXPECT_EQ(C::stores, pin_stores) << "the thread's own line";
-    EXPECT_EQ(C::loads, pin_loads + (fd == -1 || fd == 64 ? 1 : 2)) << "the block, and the object";
-    reset();
-    static_cast<void>(table.GetShared(fd));
-    EXPECT_EQ(C::rmws + C::locks, 0u);
-    EXPECT_EQ(C::stores, pin_stores);
-    EXPECT_EQ(C::loads, pin_loads + (fd == -1 || fd == 64 ? 1 : fd == 0 ? 3 : 2)) << "and the node";
+    SyncCounts expected = pin;
+    expected.loads += fd == -1 || fd == 64 ? 1 : 2;
+    EXPECT_EQ(Counting::CountsOf([&] { static_cast<void>(table.Get(fd)); }), expected) << "the block, and the object";
+    if (fd == 0) ++expected.loads;
+    EXPECT_EQ(Counting::CountsOf([&] { static_cast<void>(table.GetShared(fd)); }), expected) << "and the node";
   }
 }
 
 // ---- InsertAt half way, step by step ----
 
 // Runs a hook once: after a store to a pointer, or after a load of one.
-struct InterruptedSync : CountingSync {
+struct InterruptedSync : StdSync {
   static inline thread_local std::function<void()> after_store, after_load;
   static inline thread_local int skip = 0;  // so many operations before the hook runs
 
@@ -721,29 +648,19 @@ struct InterruptedSync : CountingSync {
     std::exchange(hook, nullptr)();
   }
   template <class T>
-  class Atomic : public CountingSync::Atomic<T> {
-    using Base = CountingSync::Atomic<T>;
-
+  class Atomic : public std::atomic<T> {
    public:
-    using Base::Base;
+    using std::atomic<T>::atomic;
     T load(std::memory_order order) const {
-      const T value = Base::load(order);
+      const T value = std::atomic<T>::load(order);
       if constexpr (std::is_pointer_v<T>) Run(after_load);
       return value;
     }
     void store(T value, std::memory_order order) {
-      Base::store(value, order);
+      std::atomic<T>::store(value, order);
       if constexpr (std::is_pointer_v<T>) Run(after_store);
     }
   };
-  template <size_t kBytes>
-  static void CopyWords(void*, const Atomic<uint64_t>*) noexcept {}
-  template <size_t kBytes>
-  static void CopyWords(Atomic<uint64_t>*, const void*) noexcept {}
-  [[nodiscard]] static bool Park(Atomic<uint32_t>& word, uint32_t expected, Deadline deadline = kNoDeadline) noexcept {
-    return CountingSync::Park(word, expected, deadline);
-  }
-  static void Wake(Atomic<uint32_t>& word, uint32_t n) noexcept { CountingSync::Wake(word, n); }
 };
 
 // A writer that stops between its two stores: both kinds of look-up still give the old object.

@@ -21,6 +21,7 @@
 
 #include "bench/base/heap_counter.h"
 #include "gtest/gtest.h"
+#include "hotpath/core/base/counting_sync.h"
 
 namespace hotpath {
 namespace {
@@ -945,75 +946,33 @@ struct StopsAnywhere : StdSync {
   }
 
   template <class T>
-  class Atomic {
-   public:
-    constexpr Atomic() = default;
-    explicit(false) constexpr Atomic(T value) : atomic_(value) {}
-    T load(std::memory_order order) const noexcept {
-      Count();
-      return atomic_.load(order);
-    }
-    void store(T value, std::memory_order order) noexcept {
-      Count();
-      atomic_.store(value, order);
-    }
-    T exchange(T value, std::memory_order order) noexcept {
-      Count();
-      return atomic_.exchange(value, order);
-    }
-    bool compare_exchange_weak(T& expected, T desired, std::memory_order success, std::memory_order failure) noexcept {
-      Count();
-      return atomic_.compare_exchange_strong(expected, desired, success, failure);
-    }
-    bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
-                                 std::memory_order failure) noexcept {
-      Count();
-      return atomic_.compare_exchange_strong(expected, desired, success, failure);
-    }
-    template <class D>
-    T fetch_add(D delta, std::memory_order order) noexcept {
-      Count();
-      return atomic_.fetch_add(delta, order);
-    }
-    template <class D>
-    T fetch_sub(D delta, std::memory_order order) noexcept {
-      Count();
-      return atomic_.fetch_sub(delta, order);
-    }
+  class Atomic : public std::atomic<T> {
+    using Word = std::atomic<T>;
 
-   private:
-    std::atomic<T> atomic_{};
+   public:
+    using Word::Word;
+    T load(std::memory_order order) const noexcept { return Count(), Word::load(order); }
+    void store(T value, std::memory_order order) noexcept { Count(), Word::store(value, order); }
+    T exchange(T value, std::memory_order order) noexcept { return Count(), Word::exchange(value, order); }
+    T fetch_add(T value, std::memory_order order) noexcept { return Count(), Word::fetch_add(value, order); }
+    T fetch_sub(T value, std::memory_order order) noexcept { return Count(), Word::fetch_sub(value, order); }
+    bool compare_exchange_weak(T& expected, T value, std::memory_order success, std::memory_order failure) noexcept {
+      return compare_exchange_strong(expected, value, success, failure);
+    }
+    bool compare_exchange_strong(T& expected, T value, std::memory_order success, std::memory_order failure) noexcept {
+      return Count(), Word::compare_exchange_strong(expected, value, success, failure);
+    }
   };
   template <class T>
-  class Var {
-   public:
-    constexpr Var() = default;
-    constexpr explicit Var(T value) : value_(value) {}
-    const T& Read() const noexcept {
-      Count();
-      return value_;
-    }
-    void Write(T value) noexcept {
-      Count();
-      value_ = value;
-    }
-    T& Edit() noexcept {
-      Count();
-      return value_;
-    }
+  class Var : public StdSync::Var<T> {
+    using Plain = StdSync::Var<T>;
 
-   private:
-    T value_{};
+   public:
+    using Plain::Plain;
+    const T& Read() const noexcept { return Count(), Plain::Read(); }
+    void Write(T value) noexcept { Count(), Plain::Write(value); }
+    T& Edit() noexcept { return Count(), Plain::Edit(); }
   };
-  template <size_t kBytes>
-  static void CopyWords(void*, const Atomic<uint64_t>*) noexcept {}
-  template <size_t kBytes>
-  static void CopyWords(Atomic<uint64_t>*, const void*) noexcept {}
-  static bool Park(Atomic<uint32_t>&, uint32_t, Deadline = kNoDeadline) noexcept {
-    Yield();
-    return true;
-  }
-  static void Wake(Atomic<uint32_t>&, uint32_t) noexcept {}
 };
 
 // Wherever it was, the child goes on, loses at most what that thread had in hand, and has all the room.
@@ -1076,97 +1035,36 @@ TEST(EpochTest, DescribeSaysWhichFencesAndWhatHappensWhenFull) {
 
 // ---- Counts ----
 
-// Counts what the policy is asked for.
-struct CountingSync : StdSync {
-  static inline int loads = 0, stores = 0, rmws = 0, light = 0, heavy = 0;
-  static void Reset() { loads = stores = rmws = light = heavy = 0; }
-
-  template <class T>
-  class Atomic {
-   public:
-    constexpr Atomic() = default;
-    explicit(false) constexpr Atomic(T value) : atomic_(value) {}
-    T load(std::memory_order order) const noexcept {
-      ++loads;
-      return atomic_.load(order);
-    }
-    void store(T value, std::memory_order order) noexcept {
-      ++stores;
-      atomic_.store(value, order);
-    }
-    T exchange(T value, std::memory_order order) noexcept {
-      ++rmws;
-      return atomic_.exchange(value, order);
-    }
-    bool compare_exchange_weak(T& expected, T desired, std::memory_order success, std::memory_order failure) noexcept {
-      ++rmws;
-      return atomic_.compare_exchange_strong(expected, desired, success, failure);
-    }
-    bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
-                                 std::memory_order failure) noexcept {
-      ++rmws;
-      return atomic_.compare_exchange_strong(expected, desired, success, failure);
-    }
-    template <class D>
-    T fetch_add(D delta, std::memory_order order) noexcept {
-      ++rmws;
-      return atomic_.fetch_add(delta, order);
-    }
-    template <class D>
-    T fetch_sub(D delta, std::memory_order order) noexcept {
-      ++rmws;
-      return atomic_.fetch_sub(delta, order);
-    }
-
-   private:
-    std::atomic<T> atomic_{};
-  };
-  static void LightFence() noexcept { ++light; }
-  static void FreeLightFence() noexcept { ++light; }
-  static void HeavyFence() noexcept { ++heavy; }
-  template <size_t kBytes>
-  static void CopyWords(void*, const Atomic<uint64_t>*) noexcept {}
-  template <size_t kBytes>
-  static void CopyWords(Atomic<uint64_t>*, const void*) noexcept {}
-  static bool Park(Atomic<uint32_t>&, uint32_t, Deadline = kNoDeadline) noexcept { return true; }
-  static void Wake(Atomic<uint32_t>&, uint32_t) noexcept {}
-};
+using Counting = CountingSync<>;
 
 TEST(EpochGoldenTest, PinAndUnpinAreFourLoadsTwoStoresAndALightFence) {
-  BasicEpochDomain<CountingSync> domain;
+  BasicEpochDomain<Counting> domain;
   domain.Register();
-  CountingSync::Reset();
+  Counting::counts = {};
   {
     const auto guard = domain.Pin();
-    EXPECT_EQ(CountingSync::loads, 3);  // the block, the word, the epoch
-    EXPECT_EQ(CountingSync::stores, 1);
-    EXPECT_EQ(CountingSync::light, 1);
-    CountingSync::Reset();
-    {
-      const auto nested = domain.Pin();
-    }
-    EXPECT_EQ(CountingSync::light, 0);
-    EXPECT_EQ(CountingSync::stores, 2);
-    EXPECT_EQ(CountingSync::rmws, 0);
-    CountingSync::Reset();
+    EXPECT_EQ(Counting::counts, (SyncCounts{.loads = 3, .stores = 1, .light_fences = 1}));  // block, word, epoch
+    const SyncCounts nested = Counting::CountsOf([&] { const auto inner = domain.Pin(); });
+    EXPECT_EQ(nested.light_fences, 0u);
+    EXPECT_EQ(nested.stores, 2u);
+    EXPECT_EQ(nested.rmws, 0u);
+    Counting::counts = {};
   }
-  EXPECT_EQ(CountingSync::loads, 1);
-  EXPECT_EQ(CountingSync::stores, 1);
-  EXPECT_EQ(CountingSync::rmws + CountingSync::light + CountingSync::heavy, 0);
+  EXPECT_EQ(Counting::counts, (SyncCounts{.loads = 1, .stores = 1}));
 }
 
 TEST(EpochGoldenTest, RetireIsOneRmwOfALineOfItsOwn) {
-  BasicEpochDomain<CountingSync> domain;
-  struct Object : BasicEpochDomain<CountingSync>::Retiree {};
+  BasicEpochDomain<Counting> domain;
+  struct Object : BasicEpochDomain<Counting>::Retiree {};
   domain.Retire(new Object);
-  CountingSync::Reset();
-  domain.Retire(new Object);
-  EXPECT_EQ(CountingSync::rmws, 1);
-  EXPECT_EQ(CountingSync::light + CountingSync::heavy, 0);
-  CountingSync::Reset();
-  for (int i = 0; i < 51'200; ++i) domain.Retire(new Object);
-  EXPECT_EQ(CountingSync::heavy, 50);
-  EXPECT_LE(CountingSync::rmws, 51'200 + 51'200 / 16);
+  const SyncCounts one = Counting::CountsOf([&] { domain.Retire(new Object); });
+  EXPECT_EQ(one.rmws, 1u);
+  EXPECT_EQ(one.light_fences + one.heavy_fences, 0u);
+  const SyncCounts many = Counting::CountsOf([&] {
+    for (int i = 0; i < 51'200; ++i) domain.Retire(new Object);
+  });
+  EXPECT_EQ(many.heavy_fences, 50u);
+  EXPECT_LE(many.rmws, 51'200u + 51'200 / 16);
 }
 
 }  // namespace

@@ -1,12 +1,10 @@
 #include "hotpath/core/striped_map.h"
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -21,6 +19,7 @@
 
 #include "bench/base/heap_counter.h"
 #include "gtest/gtest.h"
+#include "hotpath/core/base/counting_sync.h"
 #include "hotpath/core/inline_string.h"
 
 namespace hotpath {
@@ -518,62 +517,39 @@ TEST(StripedMapDeathTest, WriteAfterAForkThatLostAWriterIsACheck) {
 
 // ---- Reads that are overtaken, step by step ----
 
-// Runs a hook after a reader took an entry; counts stores and exchanges.
+// Runs a hook after a reader took an entry.
 struct InterruptedSync : StdSync {
   static inline std::function<void()> after_copy;
-  static inline uint64_t writes = 0;
 
-  template <class T>
-  class Atomic : public std::atomic<T> {
-    using Base = std::atomic<T>;
-
-   public:
-    using Base::Base;
-    void store(T value, std::memory_order order) noexcept {
-      ++writes;
-      Base::store(value, order);
-    }
-    bool compare_exchange_weak(T& expected, T desired, std::memory_order success, std::memory_order failure) noexcept {
-      ++writes;
-      return Base::compare_exchange_weak(expected, desired, success, failure);
-    }
-    bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
-                                 std::memory_order failure) noexcept {
-      ++writes;
-      return Base::compare_exchange_strong(expected, desired, success, failure);
-    }
-  };
+  using StdSync::CopyWords;
   template <size_t kBytes>
   static void CopyWords(void* to, const Atomic<uint64_t>* from) {
-    for (size_t at = 0; at < kBytes; at += 8) {
-      const uint64_t word = from[at / 8].load(std::memory_order::relaxed);
-      std::memcpy(static_cast<char*>(to) + at, &word, std::min<size_t>(8, kBytes - at));
-    }
+    StdSync::CopyWords<kBytes>(to, from);
     if (after_copy) std::exchange(after_copy, nullptr)();
   }
-  template <size_t kBytes>
-  static void CopyWords(Atomic<uint64_t>* to, const void* from) {
-    for (size_t at = 0; at < kBytes; at += 8) {
-      uint64_t word = 0;
-      std::memcpy(&word, static_cast<const char*>(from) + at, std::min<size_t>(8, kBytes - at));
-      to[at / 8].store(word, std::memory_order::relaxed);
-    }
-  }
 };
-using Interrupted = BasicStripedMap<uint64_t, uint64_t, absl::Hash<uint64_t>, std::equal_to<>, InterruptedSync>;
+template <class Sync>
+using MapWith = BasicStripedMap<uint64_t, uint64_t, absl::Hash<uint64_t>, std::equal_to<>, Sync>;
+using Interrupted = MapWith<InterruptedSync>;
 
 TEST(StripedMapTest, ReadsWriteNothingShared) {
-  Interrupted map(4);
+  using Counting = CountingSync<>;
+  MapWith<Counting> map(4);
+  const auto writes = [](auto f) {
+    const SyncCounts counts = Counting::CountsOf(f);
+    return counts.stores + counts.rmws;
+  };
   for (uint64_t n = 0; n < 1000; ++n) map.Insert(n, n);
-  InterruptedSync::writes = 0;
-  for (uint64_t n = 0; n < 2000; ++n) {
-    EXPECT_EQ(map.Find(n).has_value(), n < 1000);
-    EXPECT_EQ(map.Contains(n), n < 1000);
-  }
-  EXPECT_EQ(map.size(), 1000u);
-  EXPECT_EQ(InterruptedSync::writes, 0u);
-  map.Insert(0, 5);
-  EXPECT_EQ(InterruptedSync::writes, 4u) << "a failed insert: lock, unlock, and the owner's mark twice; no version";
+  EXPECT_EQ(writes([&] {
+              for (uint64_t n = 0; n < 2000; ++n) {
+                EXPECT_EQ(map.Find(n).has_value(), n < 1000);
+                EXPECT_EQ(map.Contains(n), n < 1000);
+              }
+              EXPECT_EQ(map.size(), 1000u);
+            }),
+            0u);
+  EXPECT_EQ(writes([&] { map.Insert(0, 5); }), 4u)
+      << "a failed insert: lock, unlock, and the owner's mark twice; no version";
 }
 
 TEST(StripedMapTest, ReadThatIsOvertakenTriesAgainAndSeesTheNewState) {

@@ -34,10 +34,6 @@ struct OvertakenSync : hotpath::StdSync {
       return std::atomic<T>::compare_exchange_weak(expected, desired, success, failure);
     }
   };
-  template <size_t kBytes>
-  static void CopyWords(void*, const Atomic<uint64_t>*) noexcept {}
-  template <size_t kBytes>
-  static void CopyWords(Atomic<uint64_t>*, const void*) noexcept {}
 };
 static_assert(hotpath::SyncPolicy<OvertakenSync>);
 

@@ -10,6 +10,7 @@
 
 #include "bench/base/heap_counter.h"
 #include "gtest/gtest.h"
+#include "hotpath/core/base/counting_sync.h"
 
 namespace hotpath {
 namespace {
@@ -17,51 +18,6 @@ namespace {
 static_assert(sizeof(ParkingLock) == 4);
 static_assert(sizeof(BasicOwnedLock<>) == 8);
 constinit ParkingLock g_lock;  // globals need no dynamic initialisation
-
-// StdSync that counts read-modify-writes of 32-bit words and sleeps of this thread, and tells a hook of each sleep.
-struct CountingSync : StdSync {
-  static inline thread_local uint64_t rmws = 0, parks = 0, wakes = 0;
-  static inline thread_local void (*before_park)() = nullptr;
-
-  template <class T>
-  class Atomic : public std::atomic<T> {
-   public:
-    using std::atomic<T>::atomic;
-    T exchange(T value, std::memory_order order) noexcept {
-      ++rmws;
-      return std::atomic<T>::exchange(value, order);
-    }
-    T fetch_add(T value, std::memory_order order) noexcept {
-      ++rmws;
-      return std::atomic<T>::fetch_add(value, order);
-    }
-    bool compare_exchange_weak(T& expected, T desired, std::memory_order success, std::memory_order failure) noexcept {
-      ++rmws;
-      return std::atomic<T>::compare_exchange_weak(expected, desired, success, failure);
-    }
-    bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
-                                 std::memory_order failure) noexcept {
-      ++rmws;
-      return std::atomic<T>::compare_exchange_strong(expected, desired, success, failure);
-    }
-  };
-  static void CopyWords(void*, const void*) = delete;
-  template <size_t kBytes>
-  static void CopyWords(void*, const Atomic<uint64_t>*) noexcept {}
-  template <size_t kBytes>
-  static void CopyWords(Atomic<uint64_t>*, const void*) noexcept {}
-
-  [[nodiscard]] static bool Park(Atomic<uint32_t>& word, uint32_t expected, Deadline deadline = kNoDeadline) noexcept {
-    ++parks;
-    if (before_park != nullptr) before_park();
-    return StdSync::Park(word, expected, deadline);
-  }
-  static void Wake(Atomic<uint32_t>& word, uint32_t n) noexcept {
-    ++wakes;
-    StdSync::Wake(word, n);
-  }
-};
-static_assert(SyncPolicy<CountingSync>);
 
 // The analysis cannot follow what these tests do; ExcludesWithMutexLock and the users show that it can be followed.
 template <class L>
@@ -80,27 +36,28 @@ bool TryLock(L& lock) HOTPATH_NO_THREAD_SAFETY_ANALYSIS {
 // ---- Counts ----
 
 TEST(ParkingLockTest, UncontendedIsOneExchangeToLockAndOneToUnlock) {
-  BasicParkingLock<ParkingOptions{}, CountingSync> lock;
-  BasicOwnedLock<CountingSync> owned;
-  static_cast<void>(CountingSync::ThreadIndex());
-  const uint64_t sleeps = CountingSync::parks + CountingSync::wakes;
+  using Counting = CountingSync<>;
+  BasicParkingLock<ParkingOptions{}, Counting> lock;
+  BasicOwnedLock<Counting> owned;
+  static_cast<void>(Counting::ThreadIndex());
+  const SyncCounts& counts = Counting::counts;
   const bench::HeapMark mark;
   for (int i = 0; i < 10; ++i) {
-    const uint64_t before = CountingSync::rmws;
+    Counting::counts = {};
     Lock(lock);
-    EXPECT_EQ(CountingSync::rmws - before, 1u);
+    EXPECT_EQ(counts.rmws, 1u);
     Unlock(lock);
-    EXPECT_EQ(CountingSync::rmws - before, 2u);
+    EXPECT_EQ(counts.rmws, 2u);
     EXPECT_TRUE(TryLock(lock));
-    EXPECT_EQ(CountingSync::rmws - before, 3u);
+    EXPECT_EQ(counts.rmws, 3u);
     Unlock(lock);
     Lock(owned);
-    EXPECT_EQ(CountingSync::rmws - before, 5u);
+    EXPECT_EQ(counts.rmws, 5u);
     Unlock(owned);
-    EXPECT_EQ(CountingSync::rmws - before, 6u);
+    EXPECT_EQ(counts.rmws, 6u);
+    EXPECT_EQ(counts.sleeps + counts.wakes, 0u);
   }
   EXPECT_EQ(mark.Since(), bench::HeapCount{});
-  EXPECT_EQ(CountingSync::parks + CountingSync::wakes, sleeps);
 }
 
 TEST(ParkingLockTest, TryLockFailsWhileTheLockIsHeld) {
@@ -137,7 +94,7 @@ TEST(ParkingLockTest, ExcludesWithMutexLock) {
 // ---- Fairness, in counts ----
 
 // A thread that parks stays parked until the gate opens, whoever wakes it: the scheduler at its worst.
-struct GatedSync : CountingSync {
+struct GatedSync : StdSync {
   static inline std::atomic<uint32_t> asleep{0};
   static inline std::atomic<bool> open{false};
 
@@ -229,26 +186,36 @@ TEST(ParkingLockTest, LockThatLetsNobodyPassIsFirstInFirstOut) {
 
 // ---- Sleeping ----
 
+// StdSync that counts who sleeps.
+struct AsleepSync : StdSync {
+  static inline std::atomic<uint32_t> asleep{0};
+
+  [[nodiscard]] static bool Park(Atomic<uint32_t>& word, uint32_t expected, Deadline deadline = kNoDeadline) noexcept {
+    asleep.fetch_add(1);
+    return StdSync::Park(word, expected, deadline);
+  }
+};
+static_assert(SyncPolicy<AsleepSync>);
+
 TEST(ParkingLockTest, WaitingThreadSleepsAndIsWokenOnce) {
-  BasicParkingLock<ParkingOptions{}, CountingSync> lock;
-  static std::atomic<uint32_t> asleep;
-  asleep = 0;
+  using Counting = CountingSync<AsleepSync>;
+  BasicParkingLock<ParkingOptions{}, Counting> lock;
+  AsleepSync::asleep = 0;
   Lock(lock);
   std::thread waiter([&] {
-    CountingSync::before_park = [] { asleep.fetch_add(1); };
     Lock(lock);
     Unlock(lock);
-    EXPECT_GE(CountingSync::parks, 1u);
+    EXPECT_GE(Counting::counts.sleeps, 1u);
   });
   SpinWait<> wait;
-  while (asleep.load() == 0) wait();
-  const uint64_t wakes = CountingSync::wakes;
-  Unlock(lock);
-  EXPECT_EQ(CountingSync::wakes - wakes, 1u);
+  while (AsleepSync::asleep.load() == 0) wait();
+  EXPECT_EQ(Counting::CountsOf([&] { Unlock(lock); }).wakes, 1u);
   waiter.join();
-  Lock(lock);
-  Unlock(lock);
-  EXPECT_EQ(CountingSync::wakes - wakes, 1u) << "nobody sleeps: no system call";
+  const SyncCounts alone = Counting::CountsOf([&] {
+    Lock(lock);
+    Unlock(lock);
+  });
+  EXPECT_EQ(alone.wakes, 0u) << "nobody sleeps: no system call";
 }
 
 TEST(ParkingLockTest, LockMayBeDestroyedByTheNextOwner) {
@@ -291,17 +258,6 @@ TEST(OwnedLockDeathTest, TakingItTwiceIsACheckInEveryBuild) {
   EXPECT_DEATH(Lock(lock), "this thread holds this lock already");
   Unlock(lock);
 }
-
-// StdSync that counts who sleeps.
-struct AsleepSync : CountingSync {
-  static inline std::atomic<uint32_t> asleep{0};
-
-  [[nodiscard]] static bool Park(Atomic<uint32_t>& word, uint32_t expected, Deadline deadline = kNoDeadline) noexcept {
-    asleep.fetch_add(1);
-    return StdSync::Park(word, expected, deadline);
-  }
-};
-static_assert(SyncPolicy<AsleepSync>);
 
 // The death test forks while this thread holds the lock and others sleep in its queue.
 TEST(ParkingLockDeathTest, ChildOfAForkForgetsWhoWaitedInTheParent) {
