@@ -11,34 +11,10 @@
 #include <utility>
 #include <vector>
 
+#include "bench/base/reclaimers.h"
 #include "bench/base/rows.h"
 #include "hotpath/core/base/sync.h"
 #include "hotpath/core/epoch.h"
-
-#if HOTPATH_HAVE_CK
-#include "ck_pr.h"
-// ck_stack.h is C, and assigns a void* without a cast.
-#define ck_pr_fas_ptr(target, value) static_cast<struct ck_stack_entry*>((ck_pr_fas_ptr)(target, value))
-extern "C" {
-#include "ck_epoch.h"
-}
-#undef ck_pr_fas_ptr
-#endif
-#if HOTPATH_HAVE_LIBCDS
-#include "cds/gc/dhp.h"
-#include "cds/init.h"
-#endif
-#if HOTPATH_HAVE_LIBURCU_MEMB
-#include "urcu/urcu-memb.h"
-// After that: for users who would rather compile the readers' few lines than call them.
-#include "urcu/static/urcu-memb.h"
-#endif
-#if HOTPATH_HAVE_LIBURCU_QSBR
-#include "urcu/urcu-qsbr.h"
-#endif
-#if HOTPATH_HAVE_XENIUM
-#include "xenium/reclamation/generic_epoch_based.hpp"
-#endif
 
 namespace hotpath::bench {
 namespace {
@@ -115,11 +91,9 @@ using ForeignEpochs = Epochs<StdSync, Empty>;
 
 #if HOTPATH_HAVE_LIBURCU_MEMB
 template <bool kInlined>
-class UrcuMemb {
+class UrcuMembReader : public UrcuMembUser {
  public:
-  ~UrcuMemb() { delete current_.load(); }
-  static void Begin(Worker&) { urcu_memb_register_thread(); }
-  static void End(Worker&) { urcu_memb_unregister_thread(); }
+  ~UrcuMembReader() { delete current_.load(); }
   uint64_t Read() const {
     kInlined ? _urcu_memb_read_lock() : urcu_memb_read_lock();
     const uint64_t got = current_.load(std::memory_order::acquire)->Read();
@@ -136,15 +110,18 @@ class UrcuMemb {
  private:
   std::atomic<Node<>*> current_{new Node<>};
 };
+using UrcuMemb = UrcuMembReader<false>;
+using UrcuMembInlined = UrcuMembReader<true>;
+#else
+using UrcuMemb = Missing;
+using UrcuMembInlined = Missing;
 #endif
 
 #if HOTPATH_HAVE_LIBURCU_QSBR
 // Readers say when they read nothing: here, at every 1,024th read.
-class UrcuQsbr {
+class UrcuQsbr : public UrcuQsbrUser {
  public:
   ~UrcuQsbr() { delete current_.load(); }
-  static void Begin(Worker&) { urcu_qsbr_register_thread(); }
-  static void End(Worker&) { urcu_qsbr_unregister_thread(); }
   uint64_t Read(uint32_t& reads) const {
     const uint64_t got = current_.load(std::memory_order::acquire)->Read();
     if (++reads % 1'024 == 0) urcu_qsbr_quiescent_state();
@@ -154,6 +131,8 @@ class UrcuQsbr {
  private:
   std::atomic<Node<>*> current_{new Node<>};
 };
+#else
+using UrcuQsbr = Missing;
 #endif
 
 #if HOTPATH_HAVE_CK
@@ -199,6 +178,8 @@ class CkEpoch {
   std::vector<std::unique_ptr<ck_epoch_record_t>> records_;  // they must not end before the epoch
   std::atomic<Object*> current_{new Object};
 };
+#else
+using CkEpoch = Missing;
 #endif
 
 #if HOTPATH_HAVE_XENIUM
@@ -232,60 +213,38 @@ class Xenium {
  private:
   Pointer current_{Pointer::marked_ptr(new Object)};
 };
+#else
+using Xenium = Missing;
 #endif
 
 #if HOTPATH_HAVE_LIBCDS
-// Hazard pointers, as many as a thread likes.
-class CdsDhp {
+class CdsDhp : public CdsDhpUser {
  public:
-  CdsDhp() { static_cast<void>(Library()); }
   ~CdsDhp() { delete current_.load(); }
-  static void Begin(Worker&) { cds::threading::Manager::attachThread(); }
-  static void End(Worker&) { cds::threading::Manager::detachThread(); }
   uint64_t Read() const {
     cds::gc::DHP::Guard guard;
     return guard.protect(current_)->Read();
   }
-  void Update() { cds::gc::DHP::retire<Delete>(current_.exchange(new Node<>, std::memory_order::acq_rel)); }
-  void Retire() { cds::gc::DHP::retire<Delete>(new Node<>); }
+  void Update() { CdsDhpUser::Retire(current_.exchange(new Node<>, std::memory_order::acq_rel)); }
+  void Retire() { CdsDhpUser::Retire(new Node<>); }
 
  private:
-  struct Delete {
-    void operator()(Node<>* node) const { delete node; }
-  };
-  struct Started {
-    Started() { cds::Initialize(); }
-    ~Started() { cds::Terminate(); }
-  };
-  static cds::gc::DHP& Library() {
-    static const Started started;
-    static cds::gc::DHP collector;
-    return collector;
-  }
   std::atomic<Node<>*> current_{new Node<>};
 };
+#else
+using CdsDhp = Missing;
 #endif
-
-template <class T>
-auto OnThreads(auto ops, const std::shared_ptr<T>& shared) {
-  if constexpr (requires(Worker& worker) { shared->Begin(worker); }) {
-    return std::move(ops).OnThread([shared](Worker& worker) { shared->Begin(worker); },
-                                   [shared](Worker& worker) { shared->End(worker); });
-  } else {
-    return ops;
-  }
-}
 
 template <class T>
 auto Reader() {
   const auto shared = Isolated<T>();
-  return OnThreads(Ops([shared] { Keep(shared->Read()); }), shared);
+  return OnThreads(shared, Ops([shared] { Keep(shared->Read()); }));
 }
 
 template <class T>
 auto Retirer() {
   const auto shared = Isolated<T>();
-  auto ops = OnThreads(Ops([shared] { shared->Retire(); }), shared);
+  auto ops = OnThreads(shared, Ops([shared] { shared->Retire(); }));
   if constexpr (requires { shared->Lost(1); }) {
     return std::move(ops).CountLost([shared](const Performed& done) { return shared->Lost(done.measured); });
   } else {
@@ -295,10 +254,9 @@ auto Retirer() {
 
 template <class T>
 auto WithReader(auto run, const std::shared_ptr<T>& shared) {
-  return OnThreads(Ops(std::move(run)).WithBackground([shared](Worker& worker) {
+  return OnThreads(shared, Ops(std::move(run)).WithBackground([shared](Worker& worker) {
     if (shared->Read() != kAlive) worker.Torn();
-  }),
-                   shared);
+  }));
 }
 template <class T>
 auto Updater() {
@@ -322,36 +280,18 @@ void AddReads(Rows& rows, int threads) {
                  .Variant("EpochDomain without membarrier", [] { return Reader<Epochs<FenceSync>>(); });
   if (threads == 1) row.AtLeast(30, "shared_mutex + shared_ptr");
   if (threads == 2) row.AtLeast(250, "shared_mutex + shared_ptr");
-#if HOTPATH_HAVE_LIBURCU_MEMB
-  row.Peer("urcu_memb", [] { return Reader<UrcuMemb<false>>(); });
-  row.Peer("urcu_memb, inlined", [] { return Reader<UrcuMemb<true>>(); });
+  row.PeerOf<UrcuMemb>("urcu_memb", []<class T>() { return Reader<T>(); })
+      .PeerOf<UrcuMembInlined>("urcu_memb, inlined", []<class T>() { return Reader<T>(); })
+      .PeerOf<UrcuQsbr>("urcu_qsbr",
+                        []<class T>() {
+                          const auto shared = Isolated<T>();
+                          return OnThreads(shared,
+                                           Ops([shared, reads = uint32_t{0}]() mutable { Keep(shared->Read(reads)); }));
+                        })
+      .PeerOf<CkEpoch>("ck_epoch", []<class T>() { return Reader<T>(); })
+      .PeerOf<Xenium>("xenium epoch_based", []<class T>() { return Reader<T>(); })
+      .PeerOf<CdsDhp>("libcds DHP", []<class T>() { return Reader<T>(); });
   if (threads == 1) row.AtLeast(3, "urcu_memb");
-#else
-  row.NotInstalled("urcu_memb").NotInstalled("urcu_memb, inlined");
-#endif
-#if HOTPATH_HAVE_LIBURCU_QSBR
-  row.Peer("urcu_qsbr", [] {
-    const auto shared = Isolated<UrcuQsbr>();
-    return OnThreads(Ops([shared, reads = uint32_t{0}]() mutable { Keep(shared->Read(reads)); }), shared);
-  });
-#else
-  row.NotInstalled("urcu_qsbr");
-#endif
-#if HOTPATH_HAVE_CK
-  row.Peer("ck_epoch", [] { return Reader<CkEpoch>(); });
-#else
-  row.NotInstalled("ck_epoch");
-#endif
-#if HOTPATH_HAVE_XENIUM
-  row.Peer("xenium epoch_based", [] { return Reader<Xenium>(); });
-#else
-  row.NotInstalled("xenium epoch_based");
-#endif
-#if HOTPATH_HAVE_LIBCDS
-  row.Peer("libcds DHP", [] { return Reader<CdsDhp>(); });
-#else
-  row.NotInstalled("libcds DHP");
-#endif
 }
 
 void AddRetirements(Rows& rows, int threads) {
@@ -369,59 +309,30 @@ void AddRetirements(Rows& rows, int threads) {
                         })
                  .Ours("EpochDomain, a Retiree", [] { return Retirer<Epochs<>>(); })
                  .Variant("EpochDomain, any object", [] { return Retirer<ForeignEpochs>(); });
-#if HOTPATH_HAVE_CK
-  row.Peer("ck_epoch", [] { return Retirer<CkEpoch>(); });
-#else
-  row.NotInstalled("ck_epoch");
-#endif
-#if HOTPATH_HAVE_XENIUM
-  row.Peer("xenium epoch_based", [] { return Retirer<Xenium>(); });
-  if (threads == 1) row.AtLeast(1, "xenium epoch_based");
-#else
-  row.NotInstalled("xenium epoch_based");
-#endif
-#if HOTPATH_HAVE_LIBCDS
-  row.Peer("libcds DHP", [] { return Retirer<CdsDhp>(); });
-  if (threads == 1) row.AtLeast(1, "libcds DHP");
-#else
-  row.NotInstalled("libcds DHP");
-#endif
+  row.PeerOf<CkEpoch>("ck_epoch", []<class T>() { return Retirer<T>(); })
+      .PeerOf<Xenium>("xenium epoch_based", []<class T>() { return Retirer<T>(); })
+      .PeerOf<CdsDhp>("libcds DHP", []<class T>() { return Retirer<T>(); });
+  if (threads == 1) row.AtLeast(1, "xenium epoch_based").AtLeast(1, "libcds DHP");
 }
 
 HOTPATH_BENCH_ROWS(rows) {
   for (const int threads : {1, 2, 8}) AddReads(rows, threads);
   for (const int threads : {1, 2}) AddRetirements(rows, threads);
 
-  Row& update = rows.Add({.id = "epoch/update beside a reader/t1", .optimisation = 4, .threads = 1, .background = 1})
-                    .Naive("shared_mutex + shared_ptr", [] { return Updater<SharedMutex>(); })
-                    .Ours("EpochDomain", [] { return Updater<Epochs<>>(); });
-  Row& synchronize =
-      rows.Add({.id = "epoch/synchronize beside a reader/t1", .optimisation = 4, .threads = 1, .background = 1})
-          .Ours("EpochDomain", [] { return Synchronizer<Epochs<>>(); });
-#if HOTPATH_HAVE_LIBURCU_MEMB
-  update.Peer("urcu_memb synchronize", [] { return Updater<UrcuMemb<false>>(); }).AtLeast(100, "urcu_memb synchronize");
-  synchronize.Peer("urcu_memb", [] { return Synchronizer<UrcuMemb<false>>(); });
-#else
-  update.NotInstalled("urcu_memb synchronize");
-  synchronize.NotInstalled("urcu_memb");
-#endif
-#if HOTPATH_HAVE_CK
-  update.Peer("ck_epoch", [] { return Updater<CkEpoch>(); });
-  synchronize.Peer("ck_epoch", [] { return Synchronizer<CkEpoch>(); });
-#else
-  update.NotInstalled("ck_epoch");
-  synchronize.NotInstalled("ck_epoch");
-#endif
-#if HOTPATH_HAVE_XENIUM
-  update.Peer("xenium epoch_based", [] { return Updater<Xenium>(); }).AtLeast(1, "xenium epoch_based");
-#else
-  update.NotInstalled("xenium epoch_based");
-#endif
-#if HOTPATH_HAVE_LIBCDS
-  update.Peer("libcds DHP", [] { return Updater<CdsDhp>(); }).AtLeast(1, "libcds DHP");
-#else
-  update.NotInstalled("libcds DHP");
-#endif
+  rows.Add({.id = "epoch/update beside a reader/t1", .optimisation = 4, .threads = 1, .background = 1})
+      .Naive("shared_mutex + shared_ptr", [] { return Updater<SharedMutex>(); })
+      .Ours("EpochDomain", [] { return Updater<Epochs<>>(); })
+      .PeerOf<UrcuMemb>("urcu_memb synchronize", []<class T>() { return Updater<T>(); })
+      .AtLeast(100, "urcu_memb synchronize")
+      .PeerOf<CkEpoch>("ck_epoch", []<class T>() { return Updater<T>(); })
+      .PeerOf<Xenium>("xenium epoch_based", []<class T>() { return Updater<T>(); })
+      .AtLeast(1, "xenium epoch_based")
+      .PeerOf<CdsDhp>("libcds DHP", []<class T>() { return Updater<T>(); })
+      .AtLeast(1, "libcds DHP");
+  rows.Add({.id = "epoch/synchronize beside a reader/t1", .optimisation = 4, .threads = 1, .background = 1})
+      .Ours("EpochDomain", [] { return Synchronizer<Epochs<>>(); })
+      .PeerOf<UrcuMemb>("urcu_memb", []<class T>() { return Synchronizer<T>(); })
+      .PeerOf<CkEpoch>("ck_epoch", []<class T>() { return Synchronizer<T>(); });
 }
 
 }  // namespace

@@ -11,22 +11,13 @@
 #include <mutex>
 #include <shared_mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "bench/base/reclaimers.h"
 #include "bench/base/rows.h"
-#include "bench/base/ticks.h"
 #include "hotpath/core/epoch.h"
 #include "hotpath/core/epoch_fd_table.h"
-
-#if HOTPATH_HAVE_LIBURCU_MEMB
-#include <urcu/urcu-memb.h>
-#endif
-#if HOTPATH_HAVE_LIBURCU_QSBR
-#include <urcu/urcu-qsbr.h>
-#endif
-#if HOTPATH_HAVE_XENIUM
-#include "xenium/reclamation/generic_epoch_based.hpp"
-#endif
 
 namespace hotpath::bench {
 namespace {
@@ -140,7 +131,7 @@ struct CountedFile : File {
 
 // What a user of liburcu writes: an array under the guard that Urcu is.
 template <class Urcu>
-class UrcuArray {
+class UrcuArray : public Urcu {
  public:
   explicit UrcuArray(size_t count) : slots_(count) {
     for (size_t i = 0; i < count; ++i) slots_[i].store(new CountedFile(i), std::memory_order::relaxed);
@@ -150,9 +141,6 @@ class UrcuArray {
       if (CountedFile* const file = slot.load(std::memory_order::relaxed)) file->Release();
     }
   }
-  static void Begin(Worker&) { Urcu::Begin(); }
-  static void End(Worker&) { Urcu::End(); }
-
   uint64_t Look(int fd) const {
     Urcu::Lock();
     uint64_t got = 0;
@@ -203,18 +191,17 @@ class UrcuArray {
 };
 #endif
 #if HOTPATH_HAVE_LIBURCU_MEMB
-struct Memb {
-  static void Begin() { urcu_memb_register_thread(); }
-  static void End() { urcu_memb_unregister_thread(); }
+struct Memb : UrcuMembUser {
   static void Lock() { urcu_memb_read_lock(); }
   static void Unlock() { urcu_memb_read_unlock(); }
   static void Synchronize() { urcu_memb_synchronize_rcu(); }
 };
+using UrcuMembArray = UrcuArray<Memb>;
+#else
+using UrcuMembArray = Missing;
 #endif
 #if HOTPATH_HAVE_LIBURCU_QSBR
-struct Qsbr {
-  static void Begin() { urcu_qsbr_register_thread(); }
-  static void End() { urcu_qsbr_unregister_thread(); }
+struct Qsbr : UrcuQsbrUser {
   static void Lock() { urcu_qsbr_read_lock(); }
   static void Unlock() {
     urcu_qsbr_read_unlock();
@@ -222,6 +209,9 @@ struct Qsbr {
   }
   static void Synchronize() { urcu_qsbr_synchronize_rcu(); }
 };
+using UrcuQsbrArray = UrcuArray<Qsbr>;
+#else
+using UrcuQsbrArray = Missing;
 #endif
 
 #if HOTPATH_HAVE_XENIUM
@@ -249,39 +239,31 @@ class XeniumSlot {
  private:
   Pointer slot_;
 };
+#else
+using XeniumSlot = Missing;
 #endif
 
 int Draw(Worker& worker) { return static_cast<int>(worker.Random() >> 32 & (kOpen - 1)); }
 
 template <class Table>
-auto Looker(const std::shared_ptr<Table>& table) {
-  return [table](Worker& worker) {
-    const int fd = Draw(worker);
-    if (table->Look(fd) != static_cast<uint64_t>(fd)) worker.Torn();
-  };
-}
-template <class Table>
 auto Look() {
-  return Looker(std::shared_ptr<Table>(Isolated<Table>(kOpen)));
+  const auto table = Isolated<Table>(kOpen);
+  return OnThreads(table, Ops([table](Worker& worker) {
+                     const int fd = Draw(worker);
+                     if (table->Look(fd) != static_cast<uint64_t>(fd)) worker.Torn();
+                   }));
 }
 template <class Table>
 auto Keep() {
-  return [table = Isolated<Table>(kOpen)](Worker& worker) {
-    const int fd = Draw(worker);
-    if constexpr (requires { table->KeepAndLook(fd); }) {
-      if (table->KeepAndLook(fd) != static_cast<uint64_t>(fd)) worker.Torn();
-    } else {
-      if (table->Keep(fd)->id != static_cast<uint64_t>(fd)) worker.Torn();
-    }
-  };
-}
-template <class Table>
-auto LookRegistered() {
-  return Ops(Look<Table>()).OnThread(&Table::Begin, &Table::End);
-}
-template <class Table>
-auto KeepRegistered() {
-  return Ops(Keep<Table>()).OnThread(&Table::Begin, &Table::End);
+  const auto table = Isolated<Table>(kOpen);
+  return OnThreads(table, Ops([table](Worker& worker) {
+                     const int fd = Draw(worker);
+                     if constexpr (requires { table->KeepAndLook(fd); }) {
+                       if (table->KeepAndLook(fd) != static_cast<uint64_t>(fd)) worker.Torn();
+                     } else {
+                       if (table->Keep(fd)->id != static_cast<uint64_t>(fd)) worker.Torn();
+                     }
+                   }));
 }
 
 // Opens the lowest free number, which is above all others, and closes it again.
@@ -289,25 +271,34 @@ template <class Table>
 auto OpenAndClose(size_t open = kOpen) {
   return [table = Isolated<Table>(open)] { table->Close(table->Open(1)); };
 }
-// Beside one who closes any of the descriptors that are read and opens it again: 1,000 times a second, or without
-// pause.
-template <class Table>
-auto LookBeside(bool pauses) {
+// Beside one who closes any of the descriptors that are read and opens it again.
+template <class Table, class Pace>
+auto LookBeside() {
   const auto table = Isolated<Table>(kOpen);
-  const auto period = pauses ? static_cast<uint64_t>(TicksPerNs() * 1e6) : 0;
-  return Ops([table](Worker& worker) {
-           const int fd = Draw(worker);
-           const uint64_t seen = table->Look(fd);
-           if (seen != 0 && seen != static_cast<uint64_t>(fd)) worker.Torn();
-         })
-      .WithBackground([table, period, next = uint64_t{0}](Worker& worker) mutable {
-        const uint64_t now = Ticks();
-        if (now < next) return StdSync::Pause();
-        next = now + period;
-        const int fd = Draw(worker);
-        table->Close(fd);
-        if (table->Open(static_cast<uint64_t>(fd)) != fd) worker.Torn();
-      });
+  return OnThreads(table, Ops([table](Worker& worker) {
+                            const int fd = Draw(worker);
+                            const uint64_t seen = table->Look(fd);
+                            if (seen != 0 && seen != static_cast<uint64_t>(fd)) worker.Torn();
+                          }).WithBackground([table, pace = Pace()](Worker& worker) mutable {
+    if (!pace.IsDue()) return StdSync::Pause();
+    const int fd = Draw(worker);
+    table->Close(fd);
+    if (table->Open(static_cast<uint64_t>(fd)) != fd) worker.Torn();
+  }));
+}
+
+template <class Pace>
+Row& AddLooksBeside(Rows& rows, const std::string& which, int threads, std::string note = {}) {
+  Row& row = rows.Add({.id = "epoch_fd_table/get beside " + which + "/t" + std::to_string(threads),
+                       .optimisation = 6,
+                       .threads = threads,
+                       .background = 1,
+                       .note = std::move(note)})
+                 .Naive("shared_mutex + vector", LookBeside<SharedMutexVector, Pace>)
+                 .Ours("EpochFdTable", LookBeside<Ours, Pace>);
+  row.PeerOf<UrcuMembArray>("urcu_memb array", []<class T>() { return LookBeside<T, Pace>(); });
+  if (threads == 1) row.AtLeast(1.5, "urcu_memb array");
+  return row;
 }
 
 HOTPATH_BENCH_ROWS(rows) {
@@ -328,48 +319,20 @@ HOTPATH_BENCH_ROWS(rows) {
                     .Ours("EpochFdTable::GetShared", Keep<Ours>);
     if (threads == 1) keep.AtLeast(2.4, "shared_mutex + vector");
     if (threads == 2) keep.AtLeast(7, "shared_mutex + vector");
-#if HOTPATH_HAVE_LIBURCU_MEMB
-    get.Peer("urcu_memb array", LookRegistered<UrcuArray<Memb>>);
-    keep.Peer("urcu_memb array, counted", KeepRegistered<UrcuArray<Memb>>);
-#else
-    get.NotInstalled("urcu_memb array");
-    keep.NotInstalled("urcu_memb array, counted");
-#endif
-    get.AtLeast(3, "urcu_memb array");
-    keep.AtLeast(1.5, "urcu_memb array, counted");
-#if HOTPATH_HAVE_LIBURCU_QSBR
-    get.Peer("urcu_qsbr array", LookRegistered<UrcuArray<Qsbr>>);
-    keep.Peer("urcu_qsbr array, counted", KeepRegistered<UrcuArray<Qsbr>>);
-#else
-    get.NotInstalled("urcu_qsbr array");
-    keep.NotInstalled("urcu_qsbr array, counted");
-#endif
+    get.PeerOf<UrcuMembArray>("urcu_memb array", []<class T>() { return Look<T>(); })
+        .AtLeast(3, "urcu_memb array")
+        .PeerOf<UrcuQsbrArray>("urcu_qsbr array", []<class T>() { return Look<T>(); });
+    keep.PeerOf<UrcuMembArray>("urcu_memb array, counted", []<class T>() { return Keep<T>(); })
+        .AtLeast(1.5, "urcu_memb array, counted")
+        .PeerOf<UrcuQsbrArray>("urcu_qsbr array, counted", []<class T>() { return Keep<T>(); });
   }
   rows.Add({.id = "epoch_fd_table/get, absolute/t1", .optimisation = 6, .claim = "lookup time"})
       .Ours("EpochFdTable::Get", Look<Ours>);
   for (const int threads : {1, 2, 8}) {
-    for (const bool pauses : {true, false}) {
-      if (pauses && threads == 8) continue;
-      Row& beside =
-          rows.Add({.id = std::string("epoch_fd_table/get beside ") +
-                          (pauses ? "1000 closes a second" : "close and open") + "/t" + std::to_string(threads),
-                    .optimisation = 6,
-                    .threads = threads,
-                    .background = 1,
-                    .note = pauses ? "" : "urcu_memb's writer waits for readers: it closes less often"})
-              .Naive("shared_mutex + vector", [pauses] { return LookBeside<SharedMutexVector>(pauses); })
-              .Ours("EpochFdTable", [pauses] { return LookBeside<Ours>(pauses); });
-#if HOTPATH_HAVE_LIBURCU_MEMB
-      beside.Peer("urcu_memb array", [pauses] {
-        using Table = UrcuArray<Memb>;
-        return LookBeside<Table>(pauses).OnThread(&Table::Begin, &Table::End);
-      });
-#else
-      beside.NotInstalled("urcu_memb array");
-#endif
-      if (threads == 1) beside.AtLeast(1.5, "urcu_memb array");
-      if (threads == 1 && !pauses) beside.AtLeast(40, "shared_mutex + vector");
-    }
+    if (threads != 8) AddLooksBeside<PerMillisecond>(rows, "1000 closes a second", threads);
+    Row& row = AddLooksBeside<Continuously>(rows, "close and open", threads,
+                                            "urcu_memb's writer waits for readers: it closes less often");
+    if (threads == 1) row.AtLeast(40, "shared_mutex + vector");
   }
   for (const size_t open : {kOpen, size_t{65536}}) {
     Row& row =
@@ -378,12 +341,8 @@ HOTPATH_BENCH_ROWS(rows) {
             .Naive("shared_mutex + vector", [open] { return OpenAndClose<SharedMutexVector>(open); })
             .Ours("EpochFdTable", [open] { return OpenAndClose<Ours>(open); });
     if (open != kOpen) continue;
-#if HOTPATH_HAVE_XENIUM
-    row.Peer("xenium epoch_based, one slot", [] { return OpenAndClose<XeniumSlot>(); });
-#else
-    row.NotInstalled("xenium epoch_based, one slot");
-#endif
-    row.AtLeast(1, "xenium epoch_based, one slot");
+    row.PeerOf<XeniumSlot>("xenium epoch_based, one slot", []<class T>() { return OpenAndClose<T>(); })
+        .AtLeast(1, "xenium epoch_based, one slot");
   }
 }
 

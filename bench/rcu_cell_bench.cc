@@ -8,25 +8,10 @@
 #include <mutex>
 #include <shared_mutex>
 #include <string>
-#include <utility>
 
+#include "bench/base/reclaimers.h"
 #include "bench/base/rows.h"
-#include "bench/base/ticks.h"
 #include "hotpath/core/rcu_cell.h"
-
-#if HOTPATH_HAVE_LIBCDS
-#include "cds/gc/dhp.h"
-#include "cds/init.h"
-#endif
-#if HOTPATH_HAVE_LIBURCU_MEMB
-#include "urcu/urcu-memb.h"
-#endif
-#if HOTPATH_HAVE_LIBURCU_QSBR
-#include "urcu/urcu-qsbr.h"
-#endif
-#if HOTPATH_HAVE_XENIUM
-#include "xenium/reclamation/generic_epoch_based.hpp"
-#endif
 
 namespace hotpath::bench {
 namespace {
@@ -98,11 +83,9 @@ class AtomicSharedPtr {
 };
 
 #if HOTPATH_HAVE_LIBURCU_MEMB
-class UrcuMemb {
+class UrcuMemb : public UrcuMembUser {
  public:
   ~UrcuMemb() { delete current_.load(); }
-  static void Begin() { urcu_memb_register_thread(); }
-  static void End() { urcu_memb_unregister_thread(); }
   void Read(auto f) const {
     urcu_memb_read_lock();
     f(*current_.load(std::memory_order::acquire));
@@ -117,15 +100,15 @@ class UrcuMemb {
  private:
   std::atomic<const Value*> current_{new Value(1)};
 };
+#else
+using UrcuMemb = Missing;
 #endif
 
 #if HOTPATH_HAVE_LIBURCU_QSBR
 // Readers say when they read nothing: here, at every 256th operation.
-class UrcuQsbr {
+class UrcuQsbr : public UrcuQsbrUser {
  public:
   ~UrcuQsbr() { delete current_.load(); }
-  static void Begin() { urcu_qsbr_register_thread(); }
-  static void End() { urcu_qsbr_unregister_thread(); }
   void Read(auto f) const {
     static thread_local uint32_t reads = 0;
     f(*current_.load(std::memory_order::acquire));
@@ -135,6 +118,8 @@ class UrcuQsbr {
  private:
   std::atomic<const Value*> current_{new Value(1)};
 };
+#else
+using UrcuQsbr = Missing;
 #endif
 
 #if HOTPATH_HAVE_XENIUM
@@ -167,48 +152,26 @@ class XeniumEpoch {
  private:
   Pointer current_{Pointer::marked_ptr(new Node(1))};
 };
+#else
+using XeniumEpoch = Missing;
 #endif
 
 #if HOTPATH_HAVE_LIBCDS
-// Hazard pointers, as many as a thread likes.
-class CdsDhp {
+class CdsDhp : public CdsDhpUser {
  public:
-  CdsDhp() { static_cast<void>(Library()); }
   ~CdsDhp() { delete current_.load(); }
-  static void Begin() { cds::threading::Manager::attachThread(); }
-  static void End() { cds::threading::Manager::detachThread(); }
   void Read(auto f) const {
     cds::gc::DHP::Guard guard;
     f(*guard.protect(current_));
   }
-  void Write(uint64_t number) {
-    cds::gc::DHP::retire<Delete>(current_.exchange(new Value(number), std::memory_order::acq_rel));
-  }
+  void Write(uint64_t number) { Retire(current_.exchange(new Value(number), std::memory_order::acq_rel)); }
 
  private:
-  struct Delete {
-    void operator()(Value* value) const { delete value; }
-  };
-  static cds::gc::DHP& Library() {
-    static const struct Started {
-      Started() { cds::Initialize(); }
-      ~Started() { cds::Terminate(); }
-    } started;
-    static cds::gc::DHP collector;
-    return collector;
-  }
   std::atomic<Value*> current_{new Value(1)};
 };
+#else
+using CdsDhp = Missing;
 #endif
-
-template <class Cell>
-auto Registered(auto ops) {
-  if constexpr (requires { Cell::Begin(); }) {
-    return std::move(ops).OnThread([](Worker&) { Cell::Begin(); }, [](Worker&) { Cell::End(); });
-  } else {
-    return ops;
-  }
-}
 
 constexpr auto kCheck = [](const Value& value, Worker& worker) {
   if (!value.IsWhole()) worker.Torn();
@@ -217,47 +180,32 @@ constexpr auto kCheck = [](const Value& value, Worker& worker) {
 template <class Cell>
 auto Reader() {
   const auto cell = Isolated<Cell>();
-  return Registered<Cell>(Ops([cell] { cell->Read([](const Value& value) { Keep(value.words[3]); }); }));
+  return OnThreads(cell, Ops([cell] { cell->Read([](const Value& value) { Keep(value.words[3]); }); }));
 }
 
-template <class Cell>
-auto ReaderBeside(auto writer) {
+template <class Cell, class Pace>
+auto ReaderBeside() {
   const auto cell = Isolated<Cell>();
-  return Registered<Cell>(Ops([cell](Worker& worker) {
-                            cell->Read([&](const Value& value) { kCheck(value, worker); });
-                          }).WithBackground([cell, writer]() mutable {
-    if (writer.IsDue()) cell->Write(writer.number);
+  return OnThreads(cell, Ops([cell](Worker& worker) {
+                           cell->Read([&](const Value& value) { kCheck(value, worker); });
+                         }).WithBackground([cell, pace = Pace(), number = uint64_t{0}]() mutable {
+    if (pace.IsDue()) cell->Write(++number);
   }));
 }
-struct Continuously {
-  uint64_t number = 0;
-  bool IsDue() { return ++number != 0; }
-};
-// 1,000 times a second. Only the time in windows counts: between two of them the thread does not come by.
-struct PerMillisecond {
-  uint64_t number = 0, last = Ticks(), since = 0;
-  bool IsDue() {
-    const uint64_t now = Ticks(), passed = now - last;
-    last = now;
-    if (passed < NsToTicks(10'000)) since += passed;
-    if (since < NsToTicks(1'000'000)) return false;
-    since = 0;
-    return ++number != 0;
-  }
-};
 
 template <class Cell>
 auto Writer() {
   const auto cell = Isolated<Cell>();
-  return Registered<Cell>(Ops([cell, number = uint64_t{0}]() mutable { cell->Write(++number); }));
+  return OnThreads(cell, Ops([cell, number = uint64_t{0}]() mutable { cell->Write(++number); }));
 }
 template <class Cell>
 auto WriterBesideReader() {
   const auto cell = Isolated<Cell>();
-  return Registered<Cell>(
-      Ops([cell, number = uint64_t{0}]() mutable { cell->Write(++number); }).WithBackground([cell](Worker& worker) {
-        cell->Read([&](const Value& value) { kCheck(value, worker); });
-      }));
+  return OnThreads(cell, Ops([cell, number = uint64_t{0}]() mutable {
+                           cell->Write(++number);
+                         }).WithBackground([cell](Worker& worker) {
+    cell->Read([&](const Value& value) { kCheck(value, worker); });
+  }));
 }
 
 void AddReads(Rows& rows, int threads) {
@@ -272,42 +220,22 @@ void AddReads(Rows& rows, int threads) {
                  .Peer("atomic<shared_ptr>", [] { return Reader<AtomicSharedPtr>(); });
   if (threads == 1) row.AtLeast(30, "shared_mutex + shared_ptr");
   if (threads == 2) row.AtLeast(250, "shared_mutex + shared_ptr");
-#if HOTPATH_HAVE_LIBURCU_MEMB
-  row.Peer("urcu_memb", [] { return Reader<UrcuMemb>(); });
+  row.PeerOf<UrcuMemb>("urcu_memb", []<class T>() { return Reader<T>(); })
+      .PeerOf<UrcuQsbr>("urcu_qsbr", []<class T>() { return Reader<T>(); })
+      .PeerOf<XeniumEpoch>("xenium epoch_based", []<class T>() { return Reader<T>(); });
   if (threads == 1) row.AtLeast(3, "urcu_memb");
-#else
-  row.NotInstalled("urcu_memb");
-#endif
-#if HOTPATH_HAVE_LIBURCU_QSBR
-  row.Peer("urcu_qsbr", [] { return Reader<UrcuQsbr>(); });
-#else
-  row.NotInstalled("urcu_qsbr");
-#endif
-#if HOTPATH_HAVE_XENIUM
-  row.Peer("xenium epoch_based", [] { return Reader<XeniumEpoch>(); });
-#else
-  row.NotInstalled("xenium epoch_based");
-#endif
 }
 
 // Beside a writer that must be waited for by nobody.
 template <class Pace>
 void AddReadsBesideAWriter(Rows& rows, const std::string& which) {
   Row& row = rows.Add({.id = "rcu_cell/read beside " + which + "/t1", .optimisation = 4, .background = 1})
-                 .Naive("shared_mutex + shared_ptr", [] { return ReaderBeside<SharedMutex>(Pace()); })
-                 .Ours("RcuCell::Load", [] { return ReaderBeside<Ours>(Pace()); })
-                 .Variant("RcuCell::LoadShared", [] { return ReaderBeside<OursShared>(Pace()); })
-                 .Peer("atomic<shared_ptr>", [] { return ReaderBeside<AtomicSharedPtr>(Pace()); });
-#if HOTPATH_HAVE_LIBURCU_MEMB
-  row.Peer("urcu_memb", [] { return ReaderBeside<UrcuMemb>(Pace()); });
-#else
-  row.NotInstalled("urcu_memb");
-#endif
-#if HOTPATH_HAVE_XENIUM
-  row.Peer("xenium epoch_based", [] { return ReaderBeside<XeniumEpoch>(Pace()); });
-#else
-  row.NotInstalled("xenium epoch_based");
-#endif
+                 .Naive("shared_mutex + shared_ptr", ReaderBeside<SharedMutex, Pace>)
+                 .Ours("RcuCell::Load", ReaderBeside<Ours, Pace>)
+                 .Variant("RcuCell::LoadShared", ReaderBeside<OursShared, Pace>)
+                 .Peer("atomic<shared_ptr>", ReaderBeside<AtomicSharedPtr, Pace>);
+  row.PeerOf<UrcuMemb>("urcu_memb", []<class T>() { return ReaderBeside<T, Pace>(); });
+  row.PeerOf<XeniumEpoch>("xenium epoch_based", []<class T>() { return ReaderBeside<T, Pace>(); });
 }
 
 HOTPATH_BENCH_ROWS(rows) {
@@ -315,41 +243,31 @@ HOTPATH_BENCH_ROWS(rows) {
   AddReadsBesideAWriter<PerMillisecond>(rows, "1000 writes a second");
   AddReadsBesideAWriter<Continuously>(rows, "a writer");
 
-  Row& alone = rows.Add({.id = "rcu_cell/update/t1", .optimisation = 4})
-                   .Floor("new + delete",
-                          [] {
-                            return [] {
-                              const auto value = std::make_unique<Value>(1);
-                              Keep(value.get());
-                            };
-                          })
-                   .Naive("shared_mutex + shared_ptr", [] { return Writer<SharedMutex>(); })
-                   .Ours("RcuCell::Store", [] { return Writer<Ours>(); })
-                   .Peer("atomic<shared_ptr>", [] { return Writer<AtomicSharedPtr>(); });
-  Row& beside = rows.Add({.id = "rcu_cell/update beside a reader/t1", .optimisation = 4, .background = 1})
-                    .Naive("shared_mutex + shared_ptr", [] { return WriterBesideReader<SharedMutex>(); })
-                    .Ours("RcuCell::Store", [] { return WriterBesideReader<Ours>(); })
-                    .Peer("atomic<shared_ptr>", [] { return WriterBesideReader<AtomicSharedPtr>(); });
-#if HOTPATH_HAVE_LIBURCU_MEMB
-  beside.Peer("urcu_memb synchronize", [] { return WriterBesideReader<UrcuMemb>(); })
-      .AtLeast(100, "urcu_memb synchronize");
-#else
-  beside.NotInstalled("urcu_memb synchronize");
-#endif
-#if HOTPATH_HAVE_XENIUM
-  alone.Peer("xenium epoch_based", [] { return Writer<XeniumEpoch>(); }).AtLeast(1, "xenium epoch_based");
-  beside.Peer("xenium epoch_based", [] { return WriterBesideReader<XeniumEpoch>(); }).AtLeast(1, "xenium epoch_based");
-#else
-  alone.NotInstalled("xenium epoch_based");
-  beside.NotInstalled("xenium epoch_based");
-#endif
-#if HOTPATH_HAVE_LIBCDS
-  alone.Peer("libcds DHP", [] { return Writer<CdsDhp>(); }).AtLeast(1, "libcds DHP");
-  beside.Peer("libcds DHP", [] { return WriterBesideReader<CdsDhp>(); }).AtLeast(1, "libcds DHP");
-#else
-  alone.NotInstalled("libcds DHP");
-  beside.NotInstalled("libcds DHP");
-#endif
+  rows.Add({.id = "rcu_cell/update/t1", .optimisation = 4})
+      .Floor("new + delete",
+             [] {
+               return [] {
+                 const auto value = std::make_unique<Value>(1);
+                 Keep(value.get());
+               };
+             })
+      .Naive("shared_mutex + shared_ptr", [] { return Writer<SharedMutex>(); })
+      .Ours("RcuCell::Store", [] { return Writer<Ours>(); })
+      .Peer("atomic<shared_ptr>", [] { return Writer<AtomicSharedPtr>(); })
+      .PeerOf<XeniumEpoch>("xenium epoch_based", []<class T>() { return Writer<T>(); })
+      .AtLeast(1, "xenium epoch_based")
+      .PeerOf<CdsDhp>("libcds DHP", []<class T>() { return Writer<T>(); })
+      .AtLeast(1, "libcds DHP");
+  rows.Add({.id = "rcu_cell/update beside a reader/t1", .optimisation = 4, .background = 1})
+      .Naive("shared_mutex + shared_ptr", [] { return WriterBesideReader<SharedMutex>(); })
+      .Ours("RcuCell::Store", [] { return WriterBesideReader<Ours>(); })
+      .Peer("atomic<shared_ptr>", [] { return WriterBesideReader<AtomicSharedPtr>(); })
+      .PeerOf<UrcuMemb>("urcu_memb synchronize", []<class T>() { return WriterBesideReader<T>(); })
+      .AtLeast(100, "urcu_memb synchronize")
+      .PeerOf<XeniumEpoch>("xenium epoch_based", []<class T>() { return WriterBesideReader<T>(); })
+      .AtLeast(1, "xenium epoch_based")
+      .PeerOf<CdsDhp>("libcds DHP", []<class T>() { return WriterBesideReader<T>(); })
+      .AtLeast(1, "libcds DHP");
 }
 
 }  // namespace

@@ -15,16 +15,11 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/hash/hash.h"
+#include "bench/base/reclaimers.h"
 #include "bench/base/rows.h"
 #include "bench/base/ticks.h"
 #include "hotpath/core/rcu_map.h"
 
-#if HOTPATH_HAVE_LIBURCU_MEMB
-#include <urcu/urcu-memb.h>
-#endif
-#if HOTPATH_HAVE_LIBURCU_QSBR
-#include <urcu/urcu-qsbr.h>
-#endif
 #if HOTPATH_HAVE_TBB
 #include <tbb/concurrent_hash_map.h>
 #endif
@@ -110,11 +105,9 @@ class CopiedMap {
 };
 
 #if HOTPATH_HAVE_LIBURCU_MEMB
-class UrcuMemb {
+class UrcuMemb : public UrcuMembUser {
  public:
   UrcuMemb() { Fill(map_); }
-  static void Begin() { urcu_memb_register_thread(); }
-  static void End() { urcu_memb_unregister_thread(); }
   uint64_t Get(uint64_t key) const {
     urcu_memb_read_lock();
     const uint64_t got = current_.load(std::memory_order::acquire)->find(key)->second.key;
@@ -126,15 +119,15 @@ class UrcuMemb {
   Plain map_;
   std::atomic<const Plain*> current_{&map_};
 };
+#else
+using UrcuMemb = Missing;
 #endif
 
 #if HOTPATH_HAVE_LIBURCU_QSBR
 // Readers say when they read nothing: here, at every 256th read.
-class UrcuQsbr {
+class UrcuQsbr : public UrcuQsbrUser {
  public:
   UrcuQsbr() { Fill(map_); }
-  static void Begin() { urcu_qsbr_register_thread(); }
-  static void End() { urcu_qsbr_unregister_thread(); }
   uint64_t Get(uint64_t key) const {
     static thread_local uint32_t reads = 0;
     const uint64_t got = current_.load(std::memory_order::acquire)->find(key)->second.key;
@@ -146,6 +139,8 @@ class UrcuQsbr {
   Plain map_;
   std::atomic<const Plain*> current_{&map_};
 };
+#else
+using UrcuQsbr = Missing;
 #endif
 
 #if HOTPATH_HAVE_TBB
@@ -173,47 +168,29 @@ class Tbb {
   using Map = tbb::concurrent_hash_map<uint64_t, Value, HashCompare>;
   Map map_;
 };
+#else
+using Tbb = Missing;
 #endif
 
 template <class Map>
 auto Reader() {
   const auto map = Isolated<Map>();
-  auto ops = Ops([map](Worker& worker) {
-    const uint64_t key = worker.Random() % kEntries;
-    if (map->Get(key) != key) worker.Torn();
-  });
-  if constexpr (requires { Map::Begin(); }) {
-    return std::move(ops).OnThread([](Worker&) { Map::Begin(); }, [](Worker&) { Map::End(); });
-  } else {
-    return ops;
-  }
+  return OnThreads(map, Ops([map](Worker& worker) {
+                     const uint64_t key = worker.Random() % kEntries;
+                     if (map->Get(key) != key) worker.Torn();
+                   }));
 }
-template <class Map>
-auto ReaderBeside(auto writer) {
+template <class Map, class Pace>
+auto ReaderBeside() {
   const auto map = Isolated<Map>();
   return Ops([map](Worker& worker) {
            const uint64_t key = worker.Random() % kEntries;
            if (map->Get(key) != key) worker.Torn();
          })
-      .WithBackground([map, writer](Worker& worker) mutable {
-        if (writer.IsDue()) map->Update(worker.Random() % kEntries);
+      .WithBackground([map, pace = Pace()](Worker& worker) mutable {
+        if (pace.IsDue()) map->Update(worker.Random() % kEntries);
       });
 }
-struct Continuously {
-  static bool IsDue() { return true; }
-};
-// 1,000 times a second. Only the time in windows counts: between two of them the thread does not come by.
-struct PerMillisecond {
-  uint64_t last = Ticks(), since = 0;
-  bool IsDue() {
-    const uint64_t now = Ticks(), passed = now - last;
-    last = now;
-    if (passed < NsToTicks(10'000)) since += passed;
-    if (since < NsToTicks(1'000'000)) return false;
-    since = 0;
-    return true;
-  }
-};
 template <class Map>
 auto Updater() {
   const auto map = Isolated<Map>();
@@ -238,13 +215,9 @@ double InsertAllFlat(uint64_t entries) {
 template <class Pace>
 void AddGetsBesideAWriter(Rows& rows, const std::string& which) {
   Row& row = rows.Add({.id = "rcu_map/get beside " + which + "/t1", .optimisation = 4, .background = 1})
-                 .Naive("shared_mutex + unordered_map, copied", [] { return ReaderBeside<SharedMutex>(Pace()); })
-                 .Ours("RcuMap", [] { return ReaderBeside<Ours>(Pace()); });
-#if HOTPATH_HAVE_TBB
-  row.Peer("tbb::concurrent_hash_map", [] { return ReaderBeside<Tbb>(Pace()); });
-#else
-  row.NotInstalled("tbb::concurrent_hash_map");
-#endif
+                 .Naive("shared_mutex + unordered_map, copied", ReaderBeside<SharedMutex, Pace>)
+                 .Ours("RcuMap", ReaderBeside<Ours, Pace>);
+  row.PeerOf<Tbb>("tbb::concurrent_hash_map", []<class T>() { return ReaderBeside<T, Pace>(); });
 }
 
 HOTPATH_BENCH_ROWS(rows) {
@@ -259,22 +232,10 @@ HOTPATH_BENCH_ROWS(rows) {
                    .Ours("RcuMap", [] { return Reader<Ours>(); });
     if (threads == 1) get.AtLeast(6, "shared_mutex + unordered_map, copied");
     if (threads == 2) get.AtLeast(30, "shared_mutex + unordered_map, copied");
-#if HOTPATH_HAVE_LIBURCU_MEMB
-    get.Peer("urcu_memb + unordered_map", [] { return Reader<UrcuMemb>(); });
+    get.PeerOf<UrcuMemb>("urcu_memb + unordered_map", []<class T>() { return Reader<T>(); })
+        .PeerOf<UrcuQsbr>("urcu_qsbr + unordered_map", []<class T>() { return Reader<T>(); })
+        .PeerOf<Tbb>("tbb::concurrent_hash_map", []<class T>() { return Reader<T>(); });
     if (threads == 1) get.AtLeast(1.3, "urcu_memb + unordered_map");
-#else
-    get.NotInstalled("urcu_memb + unordered_map");
-#endif
-#if HOTPATH_HAVE_LIBURCU_QSBR
-    get.Peer("urcu_qsbr + unordered_map", [] { return Reader<UrcuQsbr>(); });
-#else
-    get.NotInstalled("urcu_qsbr + unordered_map");
-#endif
-#if HOTPATH_HAVE_TBB
-    get.Peer("tbb::concurrent_hash_map", [] { return Reader<Tbb>(); });
-#else
-    get.NotInstalled("tbb::concurrent_hash_map");
-#endif
   }
   AddGetsBesideAWriter<PerMillisecond>(rows, "1000 writes a second");
   AddGetsBesideAWriter<Continuously>(rows, "a writer");

@@ -137,6 +137,8 @@ class Tbb {
   using Map = tbb::concurrent_hash_map<uint64_t, uint64_t>;
   Map map_;
 };
+#else
+using Tbb = Missing;
 #endif
 #if HOTPATH_HAVE_LIBCUCKOO
 class Cuckoo {
@@ -153,6 +155,8 @@ class Cuckoo {
  private:
   libcuckoo::cuckoohash_map<uint64_t, uint64_t> map_;
 };
+#else
+using Cuckoo = Missing;
 #endif
 
 // One for all rows: to fill it takes longer than to measure it.
@@ -221,16 +225,8 @@ void AddMix(Row& row, bool peers) {
       .Peer("32 mutexes + flat_hash_map", [] { return Mix<Stripes, kFinds, kAssigns>(); });
   if (!peers) return;
   row.Peer("absl::Mutex + flat_hash_map", [] { return Mix<Locked<FlatMap, AbslMutex>, kFinds, kAssigns>(); });
-#if HOTPATH_HAVE_TBB
-  row.Peer("tbb::concurrent_hash_map", [] { return Mix<Tbb, kFinds, kAssigns>(); });
-#else
-  row.NotInstalled("tbb::concurrent_hash_map");
-#endif
-#if HOTPATH_HAVE_LIBCUCKOO
-  row.Peer("libcuckoo", [] { return Mix<Cuckoo, kFinds, kAssigns>(); });
-#else
-  row.NotInstalled("libcuckoo");
-#endif
+  row.PeerOf<Tbb>("tbb::concurrent_hash_map", []<class T>() { return Mix<T, kFinds, kAssigns>(); });
+  row.PeerOf<Cuckoo>("libcuckoo", []<class T>() { return Mix<T, kFinds, kAssigns>(); });
   if (row.options().threads == 1)
     row.Floor("unguarded flat_hash_map", [] { return Mix<Unguarded, kFinds, kAssigns>(); });
 }

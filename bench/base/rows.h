@@ -215,6 +215,9 @@ struct Goal {
   double ratio;
 };
 
+// What the type of a peer is where its library is not installed.
+struct Missing {};
+
 struct Contender {
   enum class Kind : uint8_t { kOps, kGoogleBenchmark, kSample, kMissing };
 
@@ -265,6 +268,15 @@ class Row {
   template <class Make>
   Row& Floor(std::string name, Make make) {
     return Add(Role::kFloor, std::move(name), std::move(make));
+  }
+  // One that make.operator()<T>() makes, unless T is Missing.
+  template <class T, class Make>
+  Row& PeerOf(std::string name, Make make) {
+    if constexpr (std::is_same_v<T, Missing>) {
+      return NotInstalled(std::move(name));
+    } else {
+      return Peer(std::move(name), [make] { return make.template operator()<T>(); });
+    }
   }
   // A peer that this machine does not have.
   Row& NotInstalled(std::string name) {
