@@ -15,30 +15,17 @@
 #include <span>
 #include <vector>
 
+#include "fuzz/base/input.h"
 #include "hotpath/core/arena.h"
 #include "hotpath/core/base/check.h"
 
 namespace hotpath {
 namespace {
 
+using fuzz::Input;
+
 constexpr size_t kMaxLiveBytes = 4 << 20;
 constexpr int kMaxDepth = 40;
-
-class Input {
- public:
-  Input(const uint8_t* data, size_t size) : data_(data, size) {}
-  bool empty() const { return data_.empty(); }
-  size_t Byte() {
-    if (data_.empty()) return 0;
-    const uint8_t byte = data_.front();
-    data_ = data_.subspan(1);
-    return byte;
-  }
-  size_t Word() { return Byte() << 8 | Byte(); }
-
- private:
-  std::span<const uint8_t> data_;
-};
 
 struct Stop {};  // what constructors and scopes throw
 

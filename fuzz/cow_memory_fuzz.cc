@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "fuzz/base/input.h"
 #include "hotpath/core/base/check.h"
 #include "hotpath/core/base/sync.h"
 #include "hotpath/core/cow_memory.h"
@@ -28,6 +29,7 @@ using hotpath::CowAccess;
 using hotpath::CowOptions;
 using hotpath::CowPlacement;
 using hotpath::CowSharing;
+using hotpath::fuzz::Input;
 
 // Counts what lives; makes an allocation fail.
 struct FailingSync : hotpath::StdSync {
@@ -49,21 +51,6 @@ struct FailingSync : hotpath::StdSync {
   }
 };
 static_assert(hotpath::SyncPolicy<FailingSync>);
-
-class Input {
- public:
-  Input(const uint8_t* data, size_t size) : data_(data), size_(size) {}
-  bool empty() const { return size_ == 0; }
-  uint8_t Byte() {
-    if (size_ == 0) return 0;
-    --size_;
-    return *data_++;
-  }
-
- private:
-  const uint8_t* data_;
-  size_t size_;
-};
 
 template <CowOptions kOptions>
 class Program {

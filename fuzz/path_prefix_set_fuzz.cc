@@ -5,11 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "fuzz/base/input.h"
 #include "hotpath/core/base/check.h"
 #include "hotpath/core/detail/simd_search_testing.h"
 #include "hotpath/core/simd_search.h"
@@ -19,43 +19,31 @@ namespace {
 
 using namespace simd_search_internal;  // NOLINT: the definition and the levels
 
+using fuzz::Input;
+
 constexpr size_t kMaxLength = 600;
 constexpr size_t kMaxPaths = 200;
 
-class Input {
- public:
-  Input(const uint8_t* data, size_t size) : data_(data, size) {}
-  bool empty() const { return data_.empty(); }
-  size_t Byte() {
-    if (data_.empty()) return 0;
-    const uint8_t byte = data_.front();
-    data_ = data_.subspan(1);
-    return byte;
+// A string of its own, or one that goes on from an earlier one, cut short or whole: rules and paths that cover each
+// other are what this is about.
+std::string String(Input& input, const std::vector<std::string>& earlier) {
+  const size_t head = input.Byte();
+  std::string text;
+  if (head >= 0x40 && !earlier.empty()) {
+    text = earlier[input.Byte() % earlier.size()];
+    if (head >= 0xc0) text.resize(text.size() - std::min(input.Byte(), text.size()));
   }
-  // A string of its own, or one that goes on from an earlier one, cut short or whole: rules and paths that cover each
-  // other are what this is about.
-  std::string String(const std::vector<std::string>& earlier) {
-    const size_t head = Byte();
-    std::string text;
-    if (head >= 0x40 && !earlier.empty()) {
-      text = earlier[Byte() % earlier.size()];
-      if (head >= 0xc0) text.resize(text.size() - std::min(Byte(), text.size()));
-    }
-    for (size_t length = head % 0x40; length > 0 && !empty() && text.size() < kMaxLength; --length) {
-      text += static_cast<char>(Byte());
-    }
-    return text;
+  for (size_t length = head % 0x40; length > 0 && !input.empty() && text.size() < kMaxLength; --length) {
+    text += static_cast<char>(input.Byte());
   }
-
- private:
-  std::span<const uint8_t> data_;
-};
+  return text;
+}
 
 void Fuzz(Input input) {
   // One byte: how many rules, and whether rules that cover nothing that is likely make many of few.
   const size_t head = input.Byte();
   std::vector<std::string> strings;
-  for (size_t count = head & 0x7f; count > 0 && !input.empty(); --count) strings.push_back(input.String(strings));
+  for (size_t count = head & 0x7f; count > 0 && !input.empty(); --count) strings.push_back(String(input, strings));
   std::vector<std::string> rules = strings;
   if (head >= 0x80) {
     for (size_t i = 0; i <= kMaxFew; ++i) rules.push_back("\x02" + std::to_string(i));
@@ -65,7 +53,7 @@ void Fuzz(Input input) {
   HOTPATH_CHECK(set.size() == rules.size());
 
   for (size_t paths = 0; paths < kMaxPaths && !input.empty(); ++paths) {
-    strings.push_back(input.String(strings));
+    strings.push_back(String(input, strings));
     const std::string& text = strings.back();
     const std::unique_ptr<char[]> bytes(new char[text.size()]);
     std::copy(text.begin(), text.end(), bytes.get());
@@ -85,6 +73,6 @@ void Fuzz(Input input) {
 }  // namespace hotpath
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  hotpath::Fuzz(hotpath::Input(data, size));
+  hotpath::Fuzz({data, size});
   return 0;
 }

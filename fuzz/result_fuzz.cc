@@ -11,6 +11,7 @@
 #include <utility>
 #include <variant>
 
+#include "fuzz/base/input.h"
 #include "hotpath/core/base/check.h"
 #include "hotpath/core/result.h"
 
@@ -64,20 +65,8 @@ struct Plain {
   std::string message;
 };
 
-class Input {
- public:
-  Input(const uint8_t* data, size_t size) : data_(data), size_(size) {}
-  bool More() const { return at_ < size_; }
-  uint8_t Next() { return More() ? data_[at_++] : 0; }
-
- private:
-  const uint8_t* data_;
-  size_t size_;
-  size_t at_ = 0;
-};
-
 template <class T, bool kCopies, bool kThrows>
-void Run(Input in) {
+void Run(fuzz::Input in) {
   constexpr size_t kCount = 3;
   {
     using Oracle = std::variant<uint8_t, Plain>;
@@ -87,22 +76,22 @@ void Run(Input in) {
       results[i].emplace(std::in_place, uint8_t{0});
       oracles[i] = uint8_t{0};
     }
-    while (in.More()) {
-      const uint8_t op = in.Next();
-      const size_t to = in.Next() % kCount, from = in.Next() % kCount;
+    while (!in.empty()) {
+      const uint8_t op = in.Byte();
+      const size_t to = in.Byte() % kCount, from = in.Byte() % kCount;
       if constexpr (kThrows) T::throw_in = op & 0x80 ? op >> 5 & 3 : -1;
       // What `to` must hold if nothing throws. If something does, `to` keeps its kind, or its error as it was.
       try {
         switch (op % 5) {
           case 0: {
-            const uint8_t v = in.Next();
+            const uint8_t v = in.Byte();
             results[to].emplace(std::in_place, v);
             oracles[to] = v;
             break;
           }
           case 1: {
-            const Plain plain{*CodeFromErrno(1 + in.Next() % 40),
-                              std::string(in.Next() % 60, static_cast<char>(in.Next()))};
+            const Plain plain{*CodeFromErrno(1 + in.Byte() % 40),
+                              std::string(in.Byte() % 60, static_cast<char>(in.Byte()))};
             *results[to] = Error{plain.code, plain.message};
             oracles[to] = plain;
             break;
@@ -168,7 +157,7 @@ void Run(Input in) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace hotpath;
   if (size == 0) return 0;
-  const Input in(data + 1, size - 1);
+  const fuzz::Input in(data + 1, size - 1);
   switch (data[0] % 3) {
     case 0:
       Run<Counted<true, false>, true, false>(in);

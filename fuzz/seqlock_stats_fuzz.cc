@@ -18,14 +18,11 @@ namespace {
 struct InterruptedSync : hotpath::StdSync {
   static inline std::function<void()> interruption;
 
+  using StdSync::CopyWords;
   template <size_t kBytes>
   static void CopyWords(void* to, const Atomic<uint64_t>* from) {
     StdSync::CopyWords<kBytes>(to, from);
     if (interruption) std::exchange(interruption, nullptr)();
-  }
-  template <size_t kBytes>
-  static void CopyWords(Atomic<uint64_t>* to, const void* from) {
-    StdSync::CopyWords<kBytes>(to, from);
   }
 };
 static_assert(hotpath::SyncPolicy<InterruptedSync>);

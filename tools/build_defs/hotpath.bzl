@@ -45,7 +45,7 @@ def hotpath_fuzz_harness(name, srcs, corpus, deps, mutations = 2000, **kwargs):
         testonly = True,
         srcs = srcs,
         alwayslink = True,
-        deps = deps,
+        deps = deps + ["//fuzz/base:input"],
         visibility = ["//fuzz:__pkg__"],
     )
     files = ["$(rootpaths %s)" % corpus]
