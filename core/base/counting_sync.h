@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <ostream>
 
 #include "hotpath/core/base/annotations.h"
 #include "hotpath/core/base/sync.h"
@@ -14,6 +15,11 @@ struct SyncCounts {
   uint64_t loads = 0, stores = 0, rmws = 0, fences = 0, light_fences = 0, heavy_fences = 0;
   uint64_t locks = 0, unlocks = 0, sleeps = 0, wakes = 0;
   bool operator==(const SyncCounts&) const = default;
+  friend std::ostream& operator<<(std::ostream& out, const SyncCounts& c) {
+    return out << c.loads << " loads, " << c.stores << " stores, " << c.rmws << " RMWs, " << c.fences << " fences, "
+               << c.light_fences << " light and " << c.heavy_fences << " heavy ones, " << c.locks << " locks, "
+               << c.unlocks << " unlocks, " << c.sleeps << " sleeps, " << c.wakes << " wakes";
+  }
 };
 
 // For tests of costs: Base, counting what the calling thread does to atomics and mutexes. Weak exchanges fail for a
