@@ -12,7 +12,9 @@
 #include <cstring>
 #include <fstream>
 #include <iostream>
+#include <iterator>
 #include <map>
+#include <new>
 #include <set>
 #include <string>
 #include <string_view>
@@ -30,7 +32,9 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "hotpath/core/base/check.h"
+#include "models/base/relacy.h"
 #include "models/base/survivors.h"
+#include "models/base/world.h"
 
 ABSL_FLAG(bool, nightly, false, "search deeper: minutes, not seconds");
 ABSL_FLAG(bool, mutate, true, "weaken the memory orders");
@@ -308,6 +312,113 @@ class Runner {
   bool failed_ = false;
 };
 
+// Counts the execution. Does not return if the job is done.
+void CountExecution() {
+  Board& board = *g_board;
+  if (board.schedules == board.job.schedules || board.steps >= board.job.steps) {
+    board.verdict = Verdict::kCapped;
+    _exit(0);
+  }
+  if (board.schedules++ % 64 == 0) alarm(kSecondsPerSchedule);
+}
+
+// The steps in the order they were taken; of a long execution, the beginning and the end.
+void PrintHistory(const char* text) {
+  // Relacy tells the execution once as it was and once more by thread.
+  const std::vector<absl::string_view> all = absl::StrSplit(text, '\n');
+  const auto end = std::find(all.begin(), all.end(), "thread 0:");
+  constexpr std::ptrdiff_t kShown = 150;
+  const std::ptrdiff_t count = end - all.begin();
+  for (std::ptrdiff_t i = 0; i < count; ++i) {
+    if (i == kShown && count > 2 * kShown) {
+      i = count - kShown;
+      std::cout << "    ... " << i - kShown << " steps left out ...\n";
+    }
+    std::cout << "    " << all[static_cast<size_t>(i)] << "\n";
+  }
+}
+
+void Report(const rl::test_params& params) {
+  Board& board = *g_board;
+  board.schedules = params.stop_iteration;
+  if (params.test_result == rl::test_result_success) {
+    board.verdict = board.job.search == Search::kRandom ? Verdict::kCapped : Verdict::kHolds;
+    return;
+  }
+  board.verdict = Verdict::kFailed;
+  if (board.reason[0] == '\0') {
+    std::snprintf(board.reason, sizeof(board.reason), "%s", Lower(rl::test_result_str(params.test_result)).c_str());
+  }
+}
+
+// The model under the checker, and its memory, the same for each execution.
+const model_internal::ModelType* g_type;
+void* g_model;
+
+template <int kThreads>
+struct Harness : rl::test_suite<Harness<kThreads>, kThreads> {
+  Harness() : world((CountExecution(), World::OfThreads<kThreads>())) { g_type->make(g_model); }
+  ~Harness() {
+    g_type->end(g_model);
+    world.EndThread();
+  }
+  void before() { world.SetMain(false); }
+  void thread(unsigned id) {
+    g_type->thread(g_model, id);
+    world.EndThread();
+  }
+  void after() {
+    world.SetMain(true);
+    g_type->finish(g_model);
+  }
+
+  World world;
+};
+
+template <int kThreads, template <rl::thread_id_t> class Scheduler>
+void Explore(rl::test_params& params) {
+  using Test = Harness<kThreads>;
+  rl::ostringstream state, history, unused;
+  params.output_stream = &history;
+  params.progress_stream = &unused;
+  if (rl::run_test<Test, Scheduler<kThreads>>(params, state, false) == rl::test_result_success) return;
+  if (!g_board->job.history) return;
+  g_board->job.schedules = g_board->job.steps = UINT64_MAX;  // the replay does not count
+  params.collect_history = true;
+  params.initial_state = state.str();
+  rl::run_test<Test, Scheduler<kThreads>>(params, unused, true);
+  PrintHistory(history.str().c_str());
+}
+
+template <int kThreads>
+void SearchOf(rl::test_params& params) {
+  switch (g_board->job.search) {
+    case Search::kFull:
+      params.search_type = rl::sched_full;
+      return Explore<kThreads, rl::full_search_scheduler>(params);
+    case Search::kBound:
+      params.search_type = rl::sched_bound;
+      return Explore<kThreads, rl::context_bound_scheduler>(params);
+    case Search::kRandom:
+      params.search_type = rl::sched_random;
+      return Explore<kThreads, rl::random_scheduler>(params);
+  }
+}
+
+// Does g_board->job.
+void DoJob(const model_internal::ModelType& type) {
+  g_type = &type;
+  g_model = ::operator new(type.size, std::align_val_t(type.alignment));
+  rl::test_params params;
+  params.iteration_count = g_board->job.schedules;
+  params.context_bound = g_board->job.context_bound;
+  params.execution_depth_limit = type.max_steps;
+  constexpr void (*kSearches[])(rl::test_params&) = {&SearchOf<1>, &SearchOf<2>, &SearchOf<3>, &SearchOf<4>};
+  HOTPATH_CHECK(type.threads >= 1 && type.threads <= static_cast<int>(std::size(kSearches)), "1 to 4 threads");
+  kSearches[type.threads - 1](params);
+  Report(params);
+}
+
 }  // namespace
 
 Outcome RunJob(const ModelEntry& model, const Job& job) {
@@ -328,7 +439,7 @@ Outcome RunJob(const ModelEntry& model, const Job& job) {
   HOTPATH_CHECK(child >= 0, "fork failed");
   if (child == 0) {
     SetCheckHandler(&FailOnCheck);
-    model.run();
+    DoJob(*model.type);
     std::cout.flush();
     _exit(0);
   }
@@ -351,43 +462,6 @@ int Main(int argc, char** argv, std::initializer_list<ModelEntry> models,
   absl::ParseCommandLine(argc, argv);
   HOTPATH_CHECK(models.size() > 0 && models.size() <= 64, "a binary holds 1 to 64 models");
   return Runner(models, {also_owns.begin(), also_owns.end()}).Run();
-}
-
-void model_internal::CountExecution() {
-  Board& board = *g_board;
-  if (board.schedules == board.job.schedules || board.steps >= board.job.steps) {
-    board.verdict = Verdict::kCapped;
-    _exit(0);
-  }
-  if (board.schedules++ % 64 == 0) alarm(kSecondsPerSchedule);
-}
-
-void model_internal::PrintHistory(const char* text) {
-  // Relacy tells the execution once as it was and once more by thread.
-  const std::vector<absl::string_view> all = absl::StrSplit(text, '\n');
-  const auto end = std::find(all.begin(), all.end(), "thread 0:");
-  constexpr std::ptrdiff_t kShown = 150;
-  const std::ptrdiff_t count = end - all.begin();
-  for (std::ptrdiff_t i = 0; i < count; ++i) {
-    if (i == kShown && count > 2 * kShown) {
-      i = count - kShown;
-      std::cout << "    ... " << i - kShown << " steps left out ...\n";
-    }
-    std::cout << "    " << all[static_cast<size_t>(i)] << "\n";
-  }
-}
-
-void model_internal::Report(const rl::test_params& params) {
-  Board& board = *g_board;
-  board.schedules = params.stop_iteration;
-  if (params.test_result == rl::test_result_success) {
-    board.verdict = board.job.search == Search::kRandom ? Verdict::kCapped : Verdict::kHolds;
-    return;
-  }
-  board.verdict = Verdict::kFailed;
-  if (board.reason[0] == '\0') {
-    std::snprintf(board.reason, sizeof(board.reason), "%s", Lower(rl::test_result_str(params.test_result)).c_str());
-  }
 }
 
 }  // namespace hotpath::model

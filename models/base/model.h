@@ -1,15 +1,14 @@
 #ifndef HOTPATH_MODELS_BASE_MODEL_H_
 #define HOTPATH_MODELS_BASE_MODEL_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <new>
 #include <string>
 
 #include "models/base/board.h"
-#include "models/base/relacy.h"
 #include "models/base/relacy_sync.h"
-#include "models/base/world.h"
 
 // A model is a handful of operations of two or three threads on a shipped header, instantiated with RelacySync:
 //
@@ -35,10 +34,36 @@ struct Model {
   void finish() {}
 };
 
+namespace model_internal {
+
+// What the checker does with a model. It knows no more of it, so that it is compiled once and not for each.
+struct ModelType {
+  int threads;
+  unsigned max_steps;
+  size_t size, alignment;
+  void (*make)(void* at);
+  void (*end)(void* model);
+  void (*thread)(void* model, unsigned id);
+  void (*finish)(void* model);
+};
+template <class M>
+inline constexpr ModelType kType = {
+    M::kThreads,
+    M::kMaxSteps,
+    sizeof(M),
+    alignof(M),
+    [](void* at) { ::new (at) M(); },
+    [](void* model) { static_cast<M*>(model)->~M(); },
+    [](void* model, unsigned id) { static_cast<M*>(model)->thread(id); },
+    [](void* model) { static_cast<M*>(model)->finish(); },
+};
+
+}  // namespace model_internal
+
 struct ModelEntry {
   const char* name;
   const char* file;
-  void (*run)();  // does g_board->job
+  const model_internal::ModelType* type;
 };
 
 // main() of models/STEM_model.cc. Checks that the models hold, then weakens each memory order of the header STEM.h, of
@@ -61,78 +86,7 @@ struct Outcome {
 Outcome RunJob(const ModelEntry& model, const Job& job);
 
 #define HOTPATH_MODEL(...) \
-  ::hotpath::model::ModelEntry { #__VA_ARGS__, __FILE__, &::hotpath::model::model_internal::Run<__VA_ARGS__> }
-
-namespace model_internal {
-
-// Counts the execution. Does not return if the job is done.
-void CountExecution();
-void Report(const rl::test_params& params);
-// The steps in the order they were taken; of a long execution, the beginning and the end.
-void PrintHistory(const char* text);
-
-template <class M>
-struct Harness : rl::test_suite<Harness<M>, M::kThreads> {
-  Harness() : world((CountExecution(), World::OfThreads<M::kThreads>())) { new (&model) M(); }
-  ~Harness() {
-    model.~M();
-    world.EndThread();
-  }
-  void before() { world.SetMain(false); }
-  void thread(unsigned id) {
-    model.thread(id);
-    world.EndThread();
-  }
-  void after() {
-    world.SetMain(true);
-    model.finish();
-  }
-
-  World world;
-  union {
-    M model;
-  };
-};
-
-template <class M, template <rl::thread_id_t> class Scheduler>
-void Explore(rl::test_params& params) {
-  using Test = Harness<M>;
-  rl::ostringstream state, history, unused;
-  params.output_stream = &history;
-  params.progress_stream = &unused;
-  if (rl::run_test<Test, Scheduler<M::kThreads>>(params, state, false) == rl::test_result_success) return;
-  if (!g_board->job.history) return;
-  g_board->job.schedules = g_board->job.steps = UINT64_MAX;  // the replay does not count
-  params.collect_history = true;
-  params.initial_state = state.str();
-  rl::run_test<Test, Scheduler<M::kThreads>>(params, unused, true);
-  PrintHistory(history.str().c_str());
-}
-
-template <class M>
-void Run() {
-  rl::test_params params;
-  params.iteration_count = g_board->job.schedules;
-  params.context_bound = g_board->job.context_bound;
-  params.execution_depth_limit = M::kMaxSteps;
-  switch (g_board->job.search) {
-    case Search::kFull:
-      params.search_type = rl::sched_full;
-      Explore<M, rl::full_search_scheduler>(params);
-      break;
-    case Search::kBound:
-      params.search_type = rl::sched_bound;
-      Explore<M, rl::context_bound_scheduler>(params);
-      break;
-    case Search::kRandom:
-      params.search_type = rl::sched_random;
-      Explore<M, rl::random_scheduler>(params);
-      break;
-  }
-  Report(params);
-}
-
-}  // namespace model_internal
+  ::hotpath::model::ModelEntry { #__VA_ARGS__, __FILE__, &::hotpath::model::model_internal::kType<__VA_ARGS__> }
 
 }  // namespace hotpath::model
 
