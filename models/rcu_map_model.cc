@@ -17,6 +17,9 @@ struct Identity {
 struct Home {  // every key goes to slot 0
   size_t operator()(int) const { return 0; }
 };
+struct Last {  // every key goes to the last slot, of a table of any size, and from there on to the first
+  size_t operator()(int) const { return ~size_t{0}; }
+};
 struct Equal {
   bool operator()(int a, int b) const { return a == b; }
 };
@@ -81,10 +84,12 @@ struct ReaderAgainstReplacer : Model<ReaderAgainstReplacer, 2> {
   void finish() { HOTPATH_CHECK(Look(map, 1) == 12); }
 };
 
-// The third entry replaces the table. Who is in the old one goes on, and what was there is found all the time.
-struct ReaderAgainstGrowth : Model<ReaderAgainstGrowth, 2> {
+// The third entry replaces the table. Who is in the old one goes on, and what was there is found all the time, in its
+// first slots as in its last.
+template <class Hash>
+struct ReaderAgainstGrowth : Model<ReaderAgainstGrowth<Hash>, 2> {
   Domain domain{EpochOptions{.max_pending = 1}};
-  Map<> map{domain};
+  Map<Hash> map{domain};
 
   ReaderAgainstGrowth() {
     map.Insert(1, 10);
@@ -271,7 +276,8 @@ int main(int argc, char** argv) {
   using namespace hotpath::model;
   return Main(
       argc, argv,
-      {HOTPATH_MODEL(ReaderAgainstRemover), HOTPATH_MODEL(ReaderAgainstReplacer), HOTPATH_MODEL(ReaderAgainstGrowth),
+      {HOTPATH_MODEL(ReaderAgainstRemover), HOTPATH_MODEL(ReaderAgainstReplacer),
+       HOTPATH_MODEL(ReaderAgainstGrowth<Home>), HOTPATH_MODEL(ReaderAgainstGrowth<Last>),
        HOTPATH_MODEL(SlotsAreReusedInFrontOfAReader), HOTPATH_MODEL(TwoInserters),
        HOTPATH_MODEL(IterationAgainstWriter), HOTPATH_MODEL(MarkedAfterAnInsert), HOTPATH_MODEL(EmptiedAfterAnInsert),
        HOTPATH_MODEL(IterationAfterAMark), HOTPATH_MODEL(IterationAfterAnEmptying), HOTPATH_MODEL(EraseAfterGrowth),
