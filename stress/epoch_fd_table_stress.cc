@@ -216,49 +216,102 @@ TYPED_TEST(EpochFdTableStress, GrowthNeverHidesAnOpenDescriptor) {
 
 // ---- Every result has a sequential explanation ----
 
+constexpr int kHistoryLimit = 16;
+using Spec = FdTableSpec<kHistoryLimit>;
+
+// All that the table does is recorded; kGet is GetShared in half of the cases if `shared`.
+template <class Sync>
+void Step(BasicEpochFdTable<File, Sync>& table, Rng& rng, Recorder<Spec>& record, bool shared) {
+  // Few numbers, so that they meet; up to one beyond the limit.
+  const uint64_t fd = rng.OneIn(8) ? rng.Below(kHistoryLimit + 1) : rng.Below(3);
+  const int number = static_cast<int>(fd);
+  const uint64_t value = rng() | 1;
+  const FdFlags flags{.close_on_exec = rng.OneIn(2)};
+  switch (rng.Below(26)) {
+    case 0:
+    case 1:
+    case 2:
+      record({Spec::kInsert, fd, value, flags.close_on_exec}, [&]() -> Spec::Result {
+        const Result<int> got = table.Insert(std::make_unique<File>(value), flags, number);
+        return got.ok() ? static_cast<uint64_t>(*got) : Spec::kRefused;
+      });
+      break;
+    case 3:
+    case 4:
+    case 5:
+      record({Spec::kInsertAt, fd, value, flags.close_on_exec}, [&]() -> Spec::Result {
+        const auto replaced = table.InsertAt(number, std::make_unique<File>(value), flags);
+        return !replaced.ok() ? Spec::kRefused : *replaced != nullptr ? (*replaced)->id : 0;
+      });
+      break;
+    case 6:
+    case 7:
+      record({Spec::kRemove, fd}, [&]() -> Spec::Result {
+        const auto removed = table.Remove(number);
+        if (!removed.ok()) return Spec::kRefused;
+        return {removed->object->id, removed->flags.close_on_exec, removed->generation};
+      });
+      break;
+    case 8:
+      record({Spec::kGetFlags, fd}, [&]() -> Spec::Result {
+        const Result<FdFlags> got = table.GetFlags(number);
+        return got.ok() ? Spec::Result(0, got->close_on_exec) : Spec::kRefused;
+      });
+      break;
+    case 9:
+      record({Spec::kSetFlags, fd, 0, flags.close_on_exec},
+             [&]() -> Spec::Result { return table.SetFlags(number, flags).ok() ? 0 : Spec::kRefused; });
+      break;
+    case 10:
+      record({Spec::kGeneration, fd}, [&]() -> Spec::Result { return {0, false, table.Generation(number)}; });
+      break;
+    case 11:
+    case 24:
+    case 25: {
+      const Spec::Result closed = record({Spec::kCloseOnExec, 0, value}, [&] { return table.CloseOnExec(); });
+      for (uint64_t i = 1; i < closed.value; ++i) record.AtOnce({Spec::kCloseOnExec, i, value}, closed);
+      break;
+    }
+    case 12: {
+      // Every other time no limit; else one that may be below what is open.
+      const uint64_t limit = rng.OneIn(2) ? kHistoryLimit : rng.Below(4);
+      record({Spec::kSetLimit, 0, limit}, [&]() -> Spec::Result {
+        table.SetLimit(static_cast<int>(limit));
+        return {};
+      });
+      break;
+    }
+    case 13:
+      record({Spec::kSize}, [&] { return table.size(); });
+      break;
+    case 14:
+      record({Spec::kVisit}, [&] {
+        uint64_t digest = 0;
+        const auto add = [&](int at, const std::shared_ptr<File>& file, FdFlags of) {
+          digest += Spec::Digest(static_cast<uint64_t>(at), file->id, of.close_on_exec);
+        };
+        rng.OneIn(2) ? table.ForEach(add) : table.Clone().ForEach(add);
+        return digest;
+      });
+      break;
+    default:
+      record({Spec::kGet, fd}, [&]() -> Spec::Result {
+        if (shared && rng.OneIn(2)) {
+          const auto file = table.GetShared(number);
+          return file == nullptr ? 0 : file->id;
+        }
+        const auto ref = table.Get(number);
+        if (rng.OneIn(16)) StdSync::Yield();  // so that operations overlap, whatever the machine
+        return ref ? ref->id : 0;
+      });
+  }
+}
+
 template <class Sync>
 void HistoriesAreLinearizable(bool shared) {
-  static constexpr int kLimit = 16;
-  using Spec = FdTableSpec<kLimit>;
   ExpectLinearizable<Spec>(
-      RoundOptions{.threads = 3, .operations = 120}, [] { return std::make_unique<Fixture<Sync>>(1, kLimit); },
-      [shared](Fixture<Sync>& fixture, Rng& rng, Recorder<Spec>& record) {
-        auto& table = fixture.table;
-        // Few numbers, so that they meet; up to one beyond the limit.
-        const uint64_t fd = rng.OneIn(8) ? rng.Below(kLimit + 1) : rng.Below(3);
-        const int number = static_cast<int>(fd);
-        const uint64_t value = rng() | 1;
-        switch (rng.Below(6)) {
-          case 0:
-            record({Spec::kInsert, fd, value}, [&]() -> uint64_t {
-              const Result<int> got = table.Insert(std::make_unique<File>(value), {}, number);
-              return got.ok() ? static_cast<uint64_t>(*got) : Spec::kFull;
-            });
-            break;
-          case 1:
-            record({Spec::kInsertAt, fd, value}, [&]() -> uint64_t {
-              const auto replaced = table.InsertAt(number, std::make_unique<File>(value));
-              return replaced.ok() && *replaced != nullptr ? (*replaced)->id : 0;
-            });
-            break;
-          case 2:
-            record({Spec::kRemove, fd, 0}, [&]() -> uint64_t {
-              const auto removed = table.Remove(number);
-              return removed.ok() ? removed->object->id : 0;
-            });
-            break;
-          default:
-            record({Spec::kGet, fd, 0}, [&]() -> uint64_t {
-              if (shared && rng.OneIn(2)) {
-                const auto file = table.GetShared(number);
-                return file == nullptr ? 0 : file->id;
-              }
-              const auto ref = table.Get(number);
-              if (rng.OneIn(16)) StdSync::Yield();  // so that operations overlap, whatever the machine
-              return ref ? ref->id : 0;
-            });
-        }
-      });
+      RoundOptions{.threads = 3, .operations = 120}, [] { return std::make_unique<Fixture<Sync>>(1, kHistoryLimit); },
+      [shared](Fixture<Sync>& fixture, Rng& rng, Recorder<Spec>& record) { Step(fixture.table, rng, record, shared); });
 }
 
 TYPED_TEST(EpochFdTableStress, HistoriesOfGetAreLinearizable) { HistoriesAreLinearizable<TypeParam>(false); }

@@ -56,6 +56,14 @@ class Recorder {
     return result;
   }
 
+  // Records one more operation, which was under way when the last one was: for what a specification takes for several.
+  void AtOnce(const typename Spec::Call& call, const typename Spec::Result& result) {
+    Operation<Spec> operation = history_.back();
+    operation.call = call;
+    operation.result = result;
+    history_.push_back(operation);
+  }
+
   const std::vector<Operation<Spec>>& history() const { return history_; }
 
  private:

@@ -70,9 +70,38 @@ void Draw(Rng& rng, MapSpec::Call& call, MapSpec::Result& result) {
 }
 void Draw(Rng& rng, FdTableSpec<2>::Call& call, FdTableSpec<2>::Result& result) {
   using Spec = FdTableSpec<2>;
-  call = {static_cast<Spec::Kind>(rng.Below(4)), rng.Below(2), 1 + rng.Below(2)};
-  result = rng.Below(call.kind == Spec::kInsert ? 2 : 3);
-  if (call.kind == Spec::kInsert && rng.OneIn(4)) result = Spec::kFull;
+  call = {static_cast<Spec::Kind>(rng.Below(Spec::kVisit + 1)), rng.Below(2), 1 + rng.Below(2), rng.OneIn(2)};
+  switch (call.kind) {
+    case Spec::kInsert:
+    case Spec::kInsertAt:
+      result = rng.Below(call.kind == Spec::kInsert ? 2 : 3);
+      if (rng.OneIn(8)) result = Spec::kRefused;
+      break;
+    case Spec::kRemove:
+      if (rng.OneIn(2))
+        result = {1 + rng.Below(2), rng.OneIn(2), 1 + rng.Below(2)};
+      else
+        result = Spec::kRefused;
+      break;
+    case Spec::kGetFlags:
+    case Spec::kSetFlags:
+      result =
+          rng.OneIn(2) ? Spec::Result(Spec::kRefused) : Spec::Result(0, call.kind == Spec::kGetFlags && rng.OneIn(2));
+      break;
+    case Spec::kGeneration:
+      result = {0, false, rng.Below(3)};
+      break;
+    case Spec::kSetLimit:
+      break;
+    case Spec::kVisit:
+      if (rng.OneIn(2)) result = Spec::Digest(call.fd, call.value, call.close_on_exec);
+      break;
+    case Spec::kCloseOnExec:
+      if (rng.OneIn(2)) call.fd = 0;
+      [[fallthrough]];
+    default:
+      result = rng.Below(3);
+  }
 }
 void Draw(Rng& rng, QueueSpec<2>::Call& call, QueueSpec<2>::Result& result) {
   using Spec = QueueSpec<2>;
@@ -210,6 +239,58 @@ TEST(LinearizabilityTest, AReportNamesWhatCannotBeExplained) {
             "  [40, 50] thread 2: find(5) -> 50\n");
 }
 
+// Two descriptors that close on exec and one that does not; `met` comes while they are closed, in two steps.
+Linearizable WhileClosing(const History<FdTableSpec<4>>& met) {
+  using Spec = FdTableSpec<4>;
+  History<Spec> history = {
+      {.call = {Spec::kInsert, 0, 10, true}, .result = 0, .invoked = 1, .returned = 2},
+      {.call = {Spec::kInsert, 0, 11}, .result = 1, .invoked = 3, .returned = 4},
+      {.call = {Spec::kInsertAt, 2, 12, true}, .result = 0, .invoked = 5, .returned = 6},
+      {.call = {Spec::kCloseOnExec, 0, 7}, .result = 2, .invoked = 10, .returned = 30},
+      {.call = {Spec::kCloseOnExec, 1, 7}, .result = 2, .invoked = 10, .returned = 30},
+  };
+  history.insert(history.end(), met.begin(), met.end());
+  return CheckLinearizable(history).verdict;
+}
+
+TEST(FdTableSpecTest, GetSeesACloseOnExecCloseOneByOneAndAllElseAtOnce) {
+  using Spec = FdTableSpec<4>;
+  const auto get = [](uint64_t fd, uint64_t value, uint64_t when) {
+    return Operation<Spec>{.call = {Spec::kGet, fd}, .result = value, .invoked = when, .returned = when};
+  };
+  const auto size = [](uint64_t value, uint64_t when) {
+    return Operation<Spec>{.call = {Spec::kSize}, .result = value, .invoked = when, .returned = when};
+  };
+  EXPECT_EQ(WhileClosing({}), Linearizable::kYes);
+  EXPECT_EQ(WhileClosing({get(0, 0, 20), get(2, 12, 21), get(1, 11, 22)}), Linearizable::kYes);
+  EXPECT_EQ(WhileClosing({get(2, 0, 20), get(0, 10, 21)}), Linearizable::kNo) << "lowest first";
+  EXPECT_EQ(WhileClosing({get(2, 12, 31)}), Linearizable::kNo) << "it has returned";
+  EXPECT_EQ(WhileClosing({get(1, 0, 20)}), Linearizable::kNo) << "that one stays";
+  EXPECT_EQ(WhileClosing({size(3, 20), size(1, 21)}), Linearizable::kYes);
+  EXPECT_EQ(WhileClosing({size(2, 20)}), Linearizable::kNo) << "half of it";
+  EXPECT_EQ(WhileClosing({get(0, 0, 20), size(3, 21)}), Linearizable::kNo) << "amid it";
+  EXPECT_EQ(WhileClosing({get(2, 0, 20), size(1, 21)}), Linearizable::kYes);
+}
+
+TEST(FdTableSpecTest, AGenerationIsOneOpeningsOnly) {
+  using Spec = FdTableSpec<4>;
+  History<Spec> history = {
+      {.call = {Spec::kInsert, 0, 10}, .result = 0, .invoked = 1, .returned = 2},
+      {.call = {Spec::kGeneration, 0}, .result = {0, false, 5}, .invoked = 3, .returned = 4},
+      {.call = {Spec::kRemove, 0}, .result = {10, false, 5}, .invoked = 5, .returned = 6},
+      {.call = {Spec::kInsert, 0, 20}, .result = 0, .invoked = 7, .returned = 8},
+      {.call = {Spec::kRemove, 0}, .result = {20, false, 4}, .invoked = 9, .returned = 10},
+  };
+  EXPECT_EQ(CheckLinearizable(history).verdict, Linearizable::kYes);
+  history[4].result.generation = 5;
+  EXPECT_EQ(CheckLinearizable(history).verdict, Linearizable::kNo) << "given twice";
+  history[4].result.generation = 0;
+  EXPECT_EQ(CheckLinearizable(history).verdict, Linearizable::kNo) << "of a closed one";
+  history[4].result.generation = 4;
+  history[2].result.generation = 6;
+  EXPECT_EQ(CheckLinearizable(history).verdict, Linearizable::kNo) << "changed";
+}
+
 TEST(LinearizabilityTest, AnEmptyOrPendingHistoryIsLinearizable) {
   EXPECT_EQ(CheckLinearizable(History<CounterSpec>()).verdict, Linearizable::kYes);
   EXPECT_EQ(CheckLinearizable(History<CounterSpec>{{.call = {1}, .invoked = 1}}).verdict, Linearizable::kYes);
@@ -308,19 +389,20 @@ struct FdTable {
   explicit FdTable(bool broken) : broken(broken) {}
   uint64_t Insert(uint64_t value) {
     if (!broken) mu.lock();
-    uint64_t result = FdTableSpec<kLimit>::kFull;
-    for (uint64_t fd = 0; fd < kLimit && result == FdTableSpec<kLimit>::kFull; ++fd) {
+    uint64_t result = FdTableSpec<kLimit>::kRefused;
+    for (uint64_t fd = 0; fd < kLimit && result == FdTableSpec<kLimit>::kRefused; ++fd) {
       uint64_t none = 0;  // a lower descriptor may have become free behind the scan
       if (slots[fd].compare_exchange_strong(none, value, memory_order::seq_cst, memory_order::seq_cst)) result = fd;
     }
     if (!broken) mu.unlock();
     return result;
   }
-  uint64_t Remove(uint64_t fd) {
+  FdTableSpec<kLimit>::Result Remove(uint64_t fd) {
     if (!broken) mu.lock();
     const uint64_t value = slots[fd].exchange(0, memory_order::seq_cst);
     if (!broken) mu.unlock();
-    return value;
+    if (value == 0) return FdTableSpec<kLimit>::kRefused;
+    return {value, false, value};
   }
   const bool broken;
   std::mutex mu;
@@ -332,7 +414,7 @@ void OpenAndClose(bool broken) {
   ExpectLinearizable<Spec>(
       {}, [&] { return std::make_unique<FdTable>(broken); },
       [](FdTable& table, Rng& rng, Recorder<Spec>& record) {
-        const uint64_t fd = rng.Below(FdTable::kLimit), value = 1 + rng.Below(1'000);
+        const uint64_t fd = rng.Below(FdTable::kLimit), value = rng() | 1;  // the generation, too
         if (rng.OneIn(2)) {
           record({Spec::kInsert, 0, value}, [&] { return table.Insert(value); });
         } else {
@@ -407,6 +489,20 @@ TEST(ExpectLinearizableTest, OperationsThatNeverOverlapFail) {
                               }),
                           "no two operations overlapped");
   unsetenv("HOTPATH_STRESS_MS");
+}
+
+TEST(RecorderTest, AnOperationCanBeRecordedAsSeveral) {
+  Recorder<CounterSpec> record(3, 2);
+  record({1}, [] { return uint64_t{7}; });
+  record.AtOnce({2}, 8);
+  ASSERT_EQ(record.history().size(), 2u);
+  EXPECT_EQ(record.history()[0].call.delta, 1u);
+  EXPECT_EQ(record.history()[0].result, 7u);
+  EXPECT_EQ(record.history()[1].call.delta, 2u);
+  EXPECT_EQ(record.history()[1].result, 8u);
+  EXPECT_EQ(record.history()[1].invoked, record.history()[0].invoked);
+  EXPECT_EQ(record.history()[1].returned, record.history()[0].returned);
+  EXPECT_EQ(record.history()[1].thread, 3u);
 }
 
 TEST(RecorderTest, AnOperationThatThrowsStaysPending) {
