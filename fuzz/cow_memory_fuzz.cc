@@ -1,8 +1,8 @@
-// The input is a program for a family of memories: map, unmap, protect, write, read, view, fork, drop, snapshot,
-// restore, move, with allocations that may fail. The oracle keeps every page of every memory in a std::map of shared
-// pointers: a use count of one is a page to write to or to steal, anything else one to copy. After each operation the
-// bytes, the errors and every counter must be the oracle's, and the nodes no more than the pages and the ends of ranges
-// need; at the end nothing may be left.
+// The input is a program for a manager and the family of memories in it: create, map, unmap, protect, write, read,
+// view, fork, free, snapshot, restore, move, with allocations that may fail. The oracle keeps every page of every
+// memory in a std::map of shared pointers: a use count of one is a page to write to or to steal, anything else one to
+// copy. After each operation the bytes, the errors, every counter and the totals must be the oracle's, the nodes those
+// that live, and no more than the pages and the ends of ranges need; at the end nothing may be left.
 
 #include <algorithm>
 #include <array>
@@ -12,6 +12,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <set>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -34,6 +35,7 @@ using hotpath::fuzz::Input;
 // Counts what lives; makes an allocation fail.
 struct FailingSync : hotpath::StdSync {
   static inline int64_t live = 0;
+  static inline uint64_t live_nodes = 0;     // of these: nodes of page tables, which alone have `splitting`
   static inline int64_t until_failure = -1;  // allocations; negative: they do not fail
 
   template <class T, class... Args>
@@ -42,11 +44,13 @@ struct FailingSync : hotpath::StdSync {
     if (until_failure > 0) --until_failure;
     T* const object = StdSync::New<T>(std::forward<Args>(args)...);
     ++live;
+    if constexpr (requires { object->splitting; }) ++live_nodes;
     return object;
   }
   template <class T>
   static void Delete(T* object) noexcept {
     live -= object != nullptr;
+    if constexpr (requires { object->splitting; }) live_nodes -= object != nullptr;
     StdSync::Delete(object);
   }
 };
@@ -55,6 +59,7 @@ static_assert(hotpath::SyncPolicy<FailingSync>);
 template <CowOptions kOptions>
 class Program {
   using Memory = hotpath::BasicCowMemory<kOptions, FailingSync>;
+  using Manager = hotpath::BasicCowMemoryManager<kOptions, FailingSync>;
   static constexpr uint64_t kPage = Memory::kPageBytes;
 
   using Bytes = std::vector<std::byte>;
@@ -66,7 +71,10 @@ class Program {
     std::shared_ptr<std::map<uint64_t, Bytes>> region;  // of a shared page
   };
   struct Process {
-    Memory memory;
+    Process(const Manager& manager, int32_t number) : pid(number), handle(manager.Get(number)), memory(*handle) {}
+    const int32_t pid;
+    const std::shared_ptr<Memory> handle;
+    Memory& memory;
     std::map<uint64_t, OraclePage> pages;  // mapped ones, by number
     hotpath::CowCounters counters;         // without mapped and resident
   };
@@ -75,25 +83,84 @@ class Program {
   explicit Program(Input& input) : input_(input) {}
 
   void Run() {
-    processes_.push_back(std::make_unique<Process>());
+    Create();
     while (!input_.empty()) {
       Process& process = Pick();
       Step(process);
       CheckCounters(process);
+      CheckTotals();
     }
     for (auto& process : processes_) {
       CheckBytes(*process);
       CheckCounters(*process);
     }
     while (!processes_.empty()) {
-      processes_.erase(processes_.begin() + static_cast<std::ptrdiff_t>(processes_.size() / 2));
+      Free(*processes_[processes_.size() / 2]);
       if (!processes_.empty()) CheckCounters(*processes_.front());
+      CheckTotals();
     }
     HOTPATH_CHECK(FailingSync::live == 0, "pages or nodes are left");
   }
 
  private:
   Process& Pick() { return *processes_[input_.Byte() % processes_.size()]; }
+
+  // ---- The table of pids ----
+
+  void Create() {
+    const int32_t pid = next_pid_++;
+    HOTPATH_CHECK(manager_.Create(pid).ok() && manager_.Create(pid) == Code::kEEXIST, "a pid is given once");
+    processes_.push_back(std::make_unique<Process>(manager_, pid));
+  }
+  void Fork(Process& parent) {
+    const int32_t pid = next_pid_++;
+    HOTPATH_CHECK(manager_.Fork(pid, parent.pid) == Code::kESRCH, "there is no such parent");
+    HOTPATH_CHECK(manager_.Fork(parent.pid, parent.pid) == Code::kEEXIST, "nobody is his own child");
+    HOTPATH_CHECK(manager_.Fork(parent.pid, pid).ok(), "a fork needs no memory");
+    processes_.push_back(std::make_unique<Process>(manager_, pid));
+    OracleFork(parent, *processes_.back());
+  }
+  // Who has the memory still may use it.
+  void Free(Process& process) {
+    const int32_t pid = process.pid;
+    HOTPATH_CHECK(manager_.Free(pid).ok() && manager_.Free(pid) == Code::kESRCH, "a pid is freed once");
+    HOTPATH_CHECK(manager_.Get(pid) == nullptr);
+    std::byte byte{};
+    HOTPATH_CHECK(manager_.Read(pid, 0, std::span(&byte, 1)) == Code::kESRCH);
+    HOTPATH_CHECK(manager_.Write(pid, 0, std::span(&byte, 1)) == Code::kESRCH);
+    CheckBytes(process);
+    CheckCounters(process);
+    HOTPATH_CHECK(process.handle.use_count() == 1, "the manager kept what it freed");
+    std::erase_if(processes_, [&](const auto& p) { return p.get() == &process; });
+  }
+
+  void CheckTotals() {
+    hotpath::CowTotals expected{.memories = processes_.size(),
+                                .table_bytes = FailingSync::live_nodes * Memory::kNodeBytes};
+    std::set<const void*> seen;
+    for (const auto& process : processes_) {
+      expected.faults += process->counters.faults;
+      expected.zero_filled += process->counters.zero_filled;
+      expected.copied += process->counters.copied;
+      expected.stolen += process->counters.stolen;
+      expected.mapped += process->pages.size();
+      for (const auto& [number, page] : process->pages) {
+        if (page.shared) {
+          if (seen.insert(page.region.get()).second) expected.common_resident += page.region->size();
+        } else if (page.bytes != nullptr) {
+          ++expected.resident;
+          expected.pages += seen.insert(page.bytes.get()).second;
+        }
+      }
+    }
+    expected.bytes_saved = (expected.resident - expected.pages) * kPage;
+    HOTPATH_CHECK(manager_.TotalStats() == expected, "the totals");
+    HOTPATH_CHECK(manager_.size() == processes_.size(), "the number of memories");
+    // Leaves no trace: what comes next has the faults that it would have had without.
+    HOTPATH_CHECK(processes_.empty() || manager_.Fork(processes_.front()->pid, processes_.back()->pid) == Code::kEEXIST,
+                  "a pid is given once");
+    for (const auto& process : processes_) HOTPATH_CHECK(manager_.Get(process->pid) == process->handle, "another's");
+  }
 
   // Around one of five places: the beginning, the end, and in between, so that trees have gaps.
   uint64_t PickPage() {
@@ -182,7 +249,9 @@ class Program {
         const uint64_t address = page * kPage + pages * 7 % kPage;
         Bytes bytes(size);
         for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::byte>(argument + i * 5 + 1);
-        const auto result = faulty([&] { return process.memory.Write(address, bytes); });
+        const auto result = faulty([&] {
+          return pages % 2 == 0 ? manager_.Write(process.pid, address, bytes) : process.memory.Write(address, bytes);
+        });
         if (!result) break;
         const Code expected = Expected(process, address, size, CowAccess::kWrite);
         HOTPATH_CHECK(*result == expected, "a write");
@@ -210,16 +279,17 @@ class Program {
       }
       case 7: {
         if (processes_.size() >= 6) {
-          Process* const gone = &Pick();
-          std::erase_if(processes_, [&](const auto& p) { return p.get() == gone && p.get() != &process; });
+          Process& gone = Pick();
+          if (&gone != &process) Free(gone);
+          break;
+        }
+        if (argument % 16 == 15) {
+          Create();
           break;
         }
         FailingSync::until_failure = allowed < 0 ? -1 : 0;  // a fork needs no memory
-        auto child = std::make_unique<Process>();
-        child->memory = process.memory.Fork();
+        Fork(process);
         FailingSync::until_failure = -1;
-        OracleFork(process, *child);
-        processes_.push_back(std::move(child));
         break;
       }
       case 8: {
@@ -303,9 +373,10 @@ class Program {
     return page.bytes == nullptr ? std::byte{0} : (*page.bytes)[address % kPage];
   }
 
-  static void CheckRead(const Process& process, uint64_t address, size_t size) {
+  void CheckRead(const Process& process, uint64_t address, size_t size) const {
     Bytes seen(size, std::byte{0xa5});
-    const hotpath::Result<void> result = process.memory.Read(address, seen);
+    const hotpath::Result<void> result =
+        size % 2 == 0 ? manager_.Read(process.pid, address, seen) : process.memory.Read(address, seen);
     HOTPATH_CHECK(result == Expected(process, address, size, CowAccess::kRead), "a read");
     for (size_t i = 0; i < size; ++i) {
       HOTPATH_CHECK(seen[i] == (result.ok() ? ByteAt(process, address + i) : std::byte{0xa5}), "a read's bytes");
@@ -357,6 +428,8 @@ class Program {
 
   Input& input_;
   bool has_spare_nodes_ = false;  // paths to pages that were not written after all
+  Manager manager_;
+  int32_t next_pid_ = 1;
   std::vector<std::unique_ptr<Process>> processes_;
 };
 
