@@ -1,6 +1,6 @@
 // Input bytes are a program for an arena. The oracle is a map of the blocks that are live, each filled with a pattern
-// of its own, and a stack of the objects whose destructors are due: what overlaps, is misaligned, loses a byte, or is
-// destroyed late, twice or out of order aborts.
+// of its own, a stack of the objects whose destructors are due, what all that must have cost, and what the heap saw:
+// what overlaps, is misaligned, loses a byte, is counted wrong, or is destroyed late, twice or out of order aborts.
 
 #include <algorithm>
 #include <array>
@@ -10,13 +10,17 @@
 #include <cstring>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <memory_resource>
 #include <new>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "bench/base/heap_counter.h"
 #include "fuzz/base/input.h"
 #include "hotpath/core/arena.h"
+#include "hotpath/core/base/asan.h"
 #include "hotpath/core/base/check.h"
 
 namespace hotpath {
@@ -103,17 +107,17 @@ class Machine {
           break;
         }
         case 3:
-          if (HasRoom(sizeof(Tracked))) arena_.New<Tracked>();
+          if (HasRoom(sizeof(Tracked))) New<Tracked>();
           break;
         case 4:
-          if (HasRoom(sizeof(Busy))) arena_.New<Busy>(arena_);
+          if (HasRoom(sizeof(Busy))) New<Busy>(arena_);
           break;
         case 5:
           Array(in.Byte() % 16, in.Byte() % 24);
           break;
         case 6: {
           const size_t n = in.Word();
-          if (HasRoom(n * 4)) Keep(arena_.NewArray<uint32_t>(n).data(), n * 4, alignof(uint32_t));
+          if (HasRoom(n * 4)) Keep([&] { return arena_.NewArray<uint32_t>(n).data(); }, n * 4, alignof(uint32_t));
           break;
         }
         case 7:
@@ -136,8 +140,11 @@ class Machine {
           }
           break;
         case 10: {
-          const size_t before = arena_.BytesReserved(), freed = arena_.Trim();
+          const size_t before = arena_.BytesReserved();
+          const bench::HeapMark heap;
+          const size_t freed = arena_.Trim();
           HOTPATH_CHECK(arena_.BytesReserved() == before - freed, "Trim did not free what it says");
+          HOTPATH_CHECK((heap.Since().frees > 0) == (freed > 0) && heap.Since().allocations == 0, "Trim lies");
           HOTPATH_CHECK(depth > 0 || !marks_.empty() || Now().used > 0 || arena_.BytesReserved() == 0,
                         "Trim kept some");
           break;
@@ -159,6 +166,7 @@ class Machine {
           Impossible(in.Byte());
           break;
       }
+      HOTPATH_CHECK(arena_.BytesUsed() == used_, "counts other bytes than it handed out");
       HOTPATH_CHECK(arena_.BytesUsed() <= arena_.BytesReserved(), "hands out more than it has");
     }
   }
@@ -166,15 +174,17 @@ class Machine {
   // What the machine knows, to be compared with what a rewind leaves.
   struct Moment {
     uint64_t order = 0;
-    size_t used = 0, due = 0;
+    size_t used = 0, due = 0, reserved = 0;
   };
-  Moment Now() const { return {order_, arena_.BytesUsed(), g_due.size()}; }
+  Moment Now() const { return {order_, used_, g_due.size(), arena_.BytesReserved()}; }
 
   // The arena has taken back all that is younger.
   void Return(const Moment& then) {
     HOTPATH_CHECK(arena_.BytesUsed() == then.used, "a rewind did not take back all, or too much");
     HOTPATH_CHECK(g_due.size() == then.due, "a rewind left destructors out");
-    HOTPATH_CHECK(then.used > 0 || arena_.BytesReserved() <= max_retained_, "retains more than its limit");
+    used_ = then.used;
+    const size_t in_use = then.used > 0 ? then.reserved : 0;  // at most
+    HOTPATH_CHECK(arena_.BytesReserved() <= in_use + max_retained_, "retains more than its limit");
     std::erase_if(live_, [&](const auto& block) { return block.second.order >= then.order; });
     live_bytes_ = 0;
     for (const auto& [address, block] : live_) live_bytes_ += block.bytes;
@@ -201,13 +211,53 @@ class Machine {
     Moment then;
   };
 
+  // From the heap, and adds what an arena would have charged.
+  struct Counting : std::allocator<uint16_t> {
+    size_t* charged;
+    explicit Counting(size_t* c) : charged(c) {}
+    template <class U>
+    struct rebind {
+      using other = Counting;
+    };
+    uint16_t* allocate(size_t n) {
+      *charged += Cost(n * sizeof(uint16_t));
+      return std::allocator<uint16_t>::allocate(n);
+    }
+  };
+
   bool HasRoom(size_t bytes) const { return live_bytes_ + bytes <= kMaxLiveBytes; }
 
   void Hand(size_t bytes, size_t align) {
-    if (HasRoom(bytes)) Keep(arena_.Allocate(bytes, align), bytes, align);
+    if (HasRoom(bytes)) Keep([&] { return arena_.Allocate(bytes, align); }, bytes, align);
   }
 
-  void Keep(void* p, size_t bytes, size_t align) {
+  // f() hands out `bytes` once. What that costs: the bytes, rounded, a redzone, and no more than it takes to align
+  // them; and what the arena says to hold from the heap is what the heap gave. Returns what f returns.
+  auto Charge(auto f, size_t bytes, size_t align) {
+    const size_t reserved = arena_.BytesReserved();
+    const bench::HeapMark heap;
+    const auto result = f();
+    const bench::HeapCount taken = heap.Since();
+    HOTPATH_CHECK(arena_.BytesReserved() - reserved == taken.bytes && taken.frees == 0, "counts other heap bytes");
+    HOTPATH_CHECK(taken.allocations <= 1, "one block would have done");
+    used_ += Cost(bytes);
+    const size_t padding = arena_.BytesUsed() - used_;  // enormous if it counts too little
+    HOTPATH_CHECK(padding % 8 == 0 && padding <= (align > 8 ? align - 8 : 0), "counts other bytes than it handed out");
+    used_ += padding;
+    return result;
+  }
+  static size_t Cost(size_t bytes) { return asan::kRedzone + (std::max<size_t>(bytes, 1) + 7) / 8 * 8; }
+
+  // Objects whose destructors are due cost 16 bytes more; arrays of such, 8 more to know how many they are.
+  template <class T, class... Args>
+  void New(Args&&... args) {
+    static_assert(alignof(T) <= 8);
+    arena_.New<T>(std::forward<Args>(args)...);
+    used_ += Cost(16 + sizeof(T));
+  }
+
+  void Keep(auto allocate, size_t bytes, size_t align) {
+    void* const p = Charge(allocate, bytes, align);
     auto* address = static_cast<std::byte*>(p);
     HOTPATH_CHECK(std::bit_cast<uintptr_t>(p) % align == 0, "misaligned");
     const auto after = live_.lower_bound(address);
@@ -228,6 +278,7 @@ class Machine {
     const size_t due = g_due.size();
     Fragile::left = without_throwing;
     const bool threw = Throws<Stop>([&] { arena_.NewArray<Fragile>(n); });
+    used_ += Cost(16 + 8 + n * sizeof(Fragile)) + Cost(16 + sizeof(Fragile));  // if they throw, too, until the rewind
     HOTPATH_CHECK(threw == (n > without_throwing), "a constructor's exception was swallowed");
     HOTPATH_CHECK(g_due.size() == due + (threw ? 0 : n), "an array half made was not destroyed");
     Fragile::left = 0;
@@ -236,8 +287,8 @@ class Machine {
 
   void Pmr(size_t bytes, size_t align, bool give_back) {
     if (!HasRoom(bytes)) return;
-    void* p = arena_.resource()->allocate(bytes, align);
-    Keep(p, bytes, align);
+    void* p = nullptr;
+    Keep([&] { return p = arena_.resource()->allocate(bytes, align); }, bytes, align);
     if (!give_back) return;
     live_bytes_ -= live_.at(static_cast<std::byte*>(p)).bytes;
     live_.erase(static_cast<std::byte*>(p));
@@ -247,7 +298,7 @@ class Machine {
   void Vector(size_t pushes, size_t size) {
     if (!HasRoom((pushes + size) * 4 * sizeof(uint16_t))) return;
     ArenaVector<uint16_t> ours(arena_);
-    std::vector<uint16_t> theirs;
+    std::vector<uint16_t, Counting> theirs(Counting{&used_});  // grows as ours does
     for (size_t i = 0; i < pushes; ++i) {
       ours.push_back(static_cast<uint16_t>(i));
       theirs.push_back(static_cast<uint16_t>(i));
@@ -255,6 +306,7 @@ class Machine {
     ours.resize(size, 9);
     theirs.resize(size, 9);
     const ArenaVector<uint16_t> copy = ours;
+    if (size > 0) used_ += Cost(size * sizeof(uint16_t));
     HOTPATH_CHECK(std::ranges::equal(copy, theirs) && ours == copy, "a vector differs");
   }
 
@@ -276,7 +328,8 @@ class Machine {
       const auto ask = [&] { static_cast<void>(arena_.Allocate(bytes, size_t{1} << less % 13)); };
       HOTPATH_CHECK(Throws<std::bad_alloc>(ask), "handed out more than there is");
     }
-    HOTPATH_CHECK(arena_.BytesUsed() == before.used, "bad_alloc changed the arena");
+    HOTPATH_CHECK(arena_.BytesUsed() == before.used && arena_.BytesReserved() == before.reserved,
+                  "bad_alloc changed the arena");
   }
 
   Arena& arena_;
@@ -284,6 +337,7 @@ class Machine {
   std::map<std::byte*, Block> live_;
   size_t live_bytes_ = 0;
   uint64_t order_ = 0;
+  size_t used_ = arena_.BytesUsed();  // what the arena must say
   std::vector<Marked> marks_;
 };
 
