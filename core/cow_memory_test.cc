@@ -707,6 +707,25 @@ TEST(CowMemoryFailureTest, AWriteToAZeroPageIsAllOrNothing) {
 TEST(CowMemoryFailureTest, AWriteAcrossPagesPrivateSharedAndZeroIsAllOrNothing) {
   FailsWholeOrNotAtAll(SomePages, [](Counted& memory) { return CodeOfWrite(memory, 30 * kPage + 5, 36 * kPage); });
 }
+// The path to one page must not make that to another one needless, which would have to be made again amid the write.
+TEST(CowMemoryFailureTest, AWriteAlongNewPathsIsAllOrNothing) {
+  using Narrow = BasicCowMemory<CowOptions{.page_bits = 4, .fanout_bits = 1, .weight_bits = 1}, FailingSync>;
+  for (uint64_t first = 0; first < 8; ++first) {
+    for (uint64_t pages = 2; pages < 8; ++pages) {
+      Code code = Code::kENOMEM;
+      for (int64_t allowed = 0; code != Code::kOK; ++allowed) {
+        Narrow memory;
+        ASSERT_TRUE(memory.Map(0, 16 * Narrow::kPageBytes, kRw).ok());
+        const std::vector<std::byte> bytes = Pattern(pages * Narrow::kPageBytes, 1);
+        FailingSync::until_failure = allowed;
+        code = memory.Write(first * Narrow::kPageBytes, bytes).code();
+        FailingSync::until_failure = -1;
+        ASSERT_EQ(memory.Stats().resident, code == Code::kOK ? pages : 0)
+            << pages << " pages from " << first << " on, " << allowed << " allocations allowed";
+      }
+    }
+  }
+}
 TEST(CowMemoryFailureTest, AViewToWriteToIsAllOrNothing) {
   FailsWholeOrNotAtAll(SomePages, [](Counted& memory) {
     return memory.WithWritablePage(33 * kPage, [](auto page) { page[0] = std::byte{9}; }).code();

@@ -327,7 +327,8 @@ class Tree {
   Place Locate(uint64_t number) {
     Slot slot = Root();
     for (;;) {
-      if (*slot.target == nullptr || !static_cast<Node*>(*slot.target)->Covers(number)) Plant(slot, number, number);
+      if (*slot.target == nullptr || !static_cast<Node*>(*slot.target)->Covers(number))
+        Plant(slot, number, number, true);
       Node& node = Own(slot, epoch_);
       if (!node.IsLeaf()) {
         slot = At(node, node.IndexOf(number));
@@ -484,7 +485,8 @@ class Tree {
   }
 
   // Puts a node into a slot: the smallest that covers `first`, `last` and what hangs there, which now hangs from it.
-  void Plant(Slot slot, uint64_t first, uint64_t last) {
+  // Unless `keep`, a node that says no more than a slot is not kept. To Locate it is the path to another page.
+  void Plant(Slot slot, uint64_t first, uint64_t last, bool keep) {
     Node* const child = static_cast<Node*>(*slot.target);
     if (child != nullptr) {
       first = std::min(first, child->first);
@@ -500,7 +502,7 @@ class Tree {
     logs.fill(kWholeLog);
     if (child != nullptr) {
       const size_t i = node->IndexOf(child->first);
-      if (child->shift + kFanoutBits == shift && ChildrenOf(*child) == 0 && IsUniform(*child)) {
+      if (!keep && child->shift + kFanoutBits == shift && ChildrenOf(*child) == 0 && IsUniform(*child)) {
         links.attr[i] = child->links.Read().attr[0];  // it fills its slot, which can say as much
         ReleaseNode(child, *slot.log);
       } else {
@@ -522,7 +524,7 @@ class Tree {
         *slot.attr = attr;
         return;
       }
-      Plant(slot, first, last);
+      Plant(slot, first, last, false);
     } else if (whole) {
       *slot.attr = attr;
       if (change.drops) {
@@ -532,7 +534,7 @@ class Tree {
       first = node->first;
       last = std::min(node->Last(), kLastPage);
     } else if (!node->Covers(first) || !node->Covers(last)) {
-      Plant(slot, first, last);
+      Plant(slot, first, last, false);
     }
     Node& node = Own(slot, kNobody);
     for (size_t i = node.IndexOf(first); i <= node.IndexOf(last); ++i) {
