@@ -4,8 +4,10 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "bench/base/heap_counter.h"
@@ -97,7 +99,12 @@ TEST(ParkingLockTest, ExcludesWithMutexLock) {
 struct GatedSync : StdSync {
   static inline std::atomic<uint32_t> asleep{0};
   static inline std::atomic<bool> open{false};
+  static inline thread_local std::function<void()> once_waiting;  // runs once, in a Lock that found the lock held
 
+  static uint32_t ThreadIndex() noexcept {
+    if (once_waiting) std::exchange(once_waiting, nullptr)();
+    return StdSync::ThreadIndex();
+  }
   [[nodiscard]] static bool Park(Atomic<uint32_t>&, uint32_t, Deadline = kNoDeadline) noexcept {
     asleep.fetch_add(1);
     SpinWait<> wait;
@@ -111,6 +118,13 @@ static_assert(SyncPolicy<GatedSync>);
 void WaitUntilAsleep(uint32_t threads) {
   SpinWait<> wait;
   while (GatedSync::asleep.load() < threads) wait();
+}
+
+template <class L>
+bool Passes(L& lock) {
+  if (!TryLock(lock)) return false;
+  Unlock(lock);
+  return true;
 }
 
 TEST(ParkingLockTest, QueuedThreadIsPassedAtMostMaxBargesTimesHoweverLongItSleeps) {
@@ -131,11 +145,8 @@ TEST(ParkingLockTest, QueuedThreadIsPassedAtMostMaxBargesTimesHoweverLongItSleep
       WaitUntilAsleep(i + 1);
     }
     Unlock(lock);
-    for (uint32_t i = 0; i < kMaxBarges; ++i) {
-      ASSERT_TRUE(TryLock(lock)) << "barge " << i;
-      Unlock(lock);
-    }
-    EXPECT_FALSE(TryLock(lock)) << "free, but kept for the first in the queue";
+    for (uint32_t i = 0; i < kMaxBarges; ++i) EXPECT_TRUE(Passes(lock)) << "barge " << i;
+    EXPECT_FALSE(Passes(lock)) << "free, but kept for the first in the queue";
     std::thread late([&] {
       Lock(lock);
       order.push_back(waiters);
@@ -147,10 +158,35 @@ TEST(ParkingLockTest, QueuedThreadIsPassedAtMostMaxBargesTimesHoweverLongItSleep
     late.join();
     ASSERT_EQ(order.size(), waiters + 1);
     EXPECT_EQ(order[0], 0u) << "the first in the queue";
-    EXPECT_TRUE(TryLock(lock)) << "the count starts anew";
-    Unlock(lock);
+    EXPECT_TRUE(Passes(lock)) << "the count starts anew";
   }
 }
+
+// A Lock that finds the lock held may find it free as it spins, or when it would join the queue: then it passes, too.
+template <uint32_t kSpins>
+void WhoPassesInLockIsCounted() {
+  constexpr uint32_t kMaxBarges = 5;
+  GatedSync::asleep = 0;
+  GatedSync::open = false;
+  BasicParkingLock<ParkingOptions{.max_barges = kMaxBarges, .min_spin = kSpins, .max_spin = kSpins}, GatedSync> lock;
+  Lock(lock);
+  std::thread first([&] {
+    Lock(lock);
+    Unlock(lock);
+  });
+  WaitUntilAsleep(1);
+  for (uint32_t i = 0; i < kMaxBarges; ++i) {
+    GatedSync::once_waiting = [&] { Unlock(lock); };
+    Lock(lock);
+  }
+  Unlock(lock);
+  EXPECT_FALSE(Passes(lock)) << "free, but kept for the first in the queue";
+  GatedSync::open = true;
+  first.join();
+  EXPECT_TRUE(Passes(lock)) << "the count starts anew";
+}
+TEST(ParkingLockTest, WhoPassesTheQueueAsItSpinsIsCounted) { WhoPassesInLockIsCounted<2>(); }
+TEST(ParkingLockTest, WhoPassesTheQueueInsteadOfJoiningItIsCounted) { WhoPassesInLockIsCounted<0>(); }
 
 TEST(ParkingLockTest, BargesAreCountedOnlyWhileSomebodyIsQueued) {
   BasicParkingLock<ParkingOptions{.max_barges = 0}> fair;  // nobody passes a queue
