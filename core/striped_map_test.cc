@@ -201,8 +201,6 @@ TEST(StripedMapTest, ComingAndGoingNeverGrowsTheTable) {
     ASSERT_TRUE(map.Insert(n + 100, n + 100));
   }
   EXPECT_EQ(map.Stats().bytes, before.bytes) << "no tombstones, no rehash";
-  // A miss ends at the first group: nothing was left behind.
-  EXPECT_FALSE(map.Contains(1));
 }
 
 TEST(StripedMapTest, RetainedTablesAreAtMostHalfOfTheMemoryAndTrimFreesThem) {
@@ -550,6 +548,38 @@ TEST(StripedMapTest, ReadsWriteNothingShared) {
             0u);
   EXPECT_EQ(writes([&] { map.Insert(0, 5); }), 4u)
       << "a failed insert: lock, unlock, and the owner's mark twice; no version";
+}
+
+// A group counts the entries that passed it, and a search goes on while there are any: what goes is to be uncounted.
+TEST(StripedMapTest, WhatGoesLeavesNothingThatSearchesWouldPass) {
+  using Counting = CountingSync<>;
+  MapWith<Counting> map(1);
+  map.Reserve(100);
+  const size_t capacity = map.Stats().capacity;
+  const auto loads_of_misses = [&] {
+    return Counting::CountsOf([&] {
+             for (uint64_t n = 0; n < 1000; ++n) EXPECT_FALSE(map.Contains(n));
+           })
+        .loads;
+  };
+  const uint64_t at_first = loads_of_misses();
+  const auto fill = [&] {
+    for (uint64_t n = 0; n < capacity; ++n) map.Insert(n, n);
+  };
+  fill();
+  for (uint64_t n = 0; n < 10'000; ++n) {  // others come, through full groups
+    map.Erase(n);
+    map.Insert(n + capacity, n);
+  }
+  for (uint64_t n = 10'000; n < 10'000 + capacity; ++n) map.Erase(n);
+  EXPECT_EQ(loads_of_misses(), at_first) << "erased one by one";
+  fill();
+  EXPECT_EQ(map.EraseIf([](uint64_t, uint64_t) { return true; }), capacity);
+  EXPECT_EQ(loads_of_misses(), at_first) << "erased by EraseIf";
+  fill();
+  map.Clear();
+  EXPECT_EQ(loads_of_misses(), at_first) << "cleared";
+  EXPECT_EQ(map.Stats().capacity, capacity);
 }
 
 TEST(StripedMapTest, ReadThatIsOvertakenTriesAgainAndSeesTheNewState) {
