@@ -114,13 +114,22 @@ struct WithoutMemory : Model<WithoutMemory, 3> {
   void finish() { HOTPATH_CHECK(counter.ApproximateTotal() == 2 && counter.ExactTotal() == 2, "an Add was lost"); }
 };
 
+// Of three threads one has the cell in the object: two add to the cell for those that have none.
+struct TwoWithoutMemory : Model<TwoWithoutMemory, 3> {
+  BasicStripedCounter<StripedCounterOptions{.inline_cells = 1}, NoMemory> counter;
+
+  void thread(unsigned id) { counter.Add(int64_t{1} << 8 * id); }
+  void finish() { HOTPATH_CHECK(counter.ExactTotal() == 0x010101, "an Add was lost"); }
+};
+
 }  // namespace
 }  // namespace hotpath::model
 
 int main(int argc, char** argv) {
   using namespace hotpath::model;
-  return Main(argc, argv,
-              {HOTPATH_MODEL(ThreadsComeAndGo), HOTPATH_MODEL(TwoThreadsGrow), HOTPATH_MODEL(ThreeThreadsGrow),
-               HOTPATH_MODEL(FourThreadsGrow), HOTPATH_MODEL(ApproximateTotalCountsOnce),
-               HOTPATH_MODEL(ExactTotalCountsOnce), HOTPATH_MODEL(ExactTotalAcquires), HOTPATH_MODEL(WithoutMemory)});
+  return Main(
+      argc, argv,
+      {HOTPATH_MODEL(ThreadsComeAndGo), HOTPATH_MODEL(TwoThreadsGrow), HOTPATH_MODEL(ThreeThreadsGrow),
+       HOTPATH_MODEL(FourThreadsGrow), HOTPATH_MODEL(ApproximateTotalCountsOnce), HOTPATH_MODEL(ExactTotalCountsOnce),
+       HOTPATH_MODEL(ExactTotalAcquires), HOTPATH_MODEL(WithoutMemory), HOTPATH_MODEL(TwoWithoutMemory)});
 }
