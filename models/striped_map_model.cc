@@ -172,6 +172,23 @@ struct FindPassesOn : Model<FindPassesOn, 2> {
   }
 };
 
+// So does an entry that is gone, from who erased it to who misses it.
+struct MissPassesOn : Model<MissPassesOn, 2> {
+  ParkingRecords records;
+  Map<Pair> map{1};
+  RelacySync::Var<int> data{0};
+
+  MissPassesOn() { map.Insert(kKey, {1, 1}); }
+  void thread(unsigned id) {
+    if (id == 0) {
+      data.Write(1);
+      map.Erase(kKey);
+    } else if (!map.Contains(kKey)) {
+      HOTPATH_CHECK(data.Read() == 1);
+    }
+  }
+};
+
 // A snapshot of two stripes never shows money twice or not at all. The keys are in different stripes.
 struct KeyIsHash {
   uint64_t operator()(uint64_t key) const { return key; }
@@ -266,10 +283,10 @@ struct FindAgainstGrowthUnderTheLock : Model<FindAgainstGrowthUnderTheLock, 2> {
 
 int main(int argc, char** argv) {
   using namespace hotpath::model;
-  return Main(
-      argc, argv,
-      {HOTPATH_MODEL(FindAgainstAssign), HOTPATH_MODEL(FindAgainstReuse), HOTPATH_MODEL(FindAgainstGrowth),
-       HOTPATH_MODEL(FindAgainstFirstInsert), HOTPATH_MODEL(TwoWriters), HOTPATH_MODEL(FindSeesWhatHappenedBefore),
-       HOTPATH_MODEL(FindPassesOn), HOTPATH_MODEL(SnapshotIsOneMoment), HOTPATH_MODEL(ClearIsOneMoment),
-       HOTPATH_MODEL(EraseIfIsOneMomentOfAStripe), HOTPATH_MODEL(FindAgainstGrowthUnderTheLock)});
+  return Main(argc, argv,
+              {HOTPATH_MODEL(FindAgainstAssign), HOTPATH_MODEL(FindAgainstReuse), HOTPATH_MODEL(FindAgainstGrowth),
+               HOTPATH_MODEL(FindAgainstFirstInsert), HOTPATH_MODEL(TwoWriters),
+               HOTPATH_MODEL(FindSeesWhatHappenedBefore), HOTPATH_MODEL(FindPassesOn), HOTPATH_MODEL(MissPassesOn),
+               HOTPATH_MODEL(SnapshotIsOneMoment), HOTPATH_MODEL(ClearIsOneMoment),
+               HOTPATH_MODEL(EraseIfIsOneMomentOfAStripe), HOTPATH_MODEL(FindAgainstGrowthUnderTheLock)});
 }
