@@ -136,8 +136,9 @@ struct Ledger {  // 20 bytes of 24
 template <uint32_t kSlots>
 void NoUpdateIsLost() {
   BasicSeqlockStats<Ledger, SeqlockOptions{.slots = kSlots}, YieldingSync> cell;
-  std::atomic<uint64_t> entries{0}, credit{0}, aborted{0};
+  std::atomic<uint64_t> entries{0}, added{0}, credit{0}, aborted{0};
   std::atomic<int> inside{0};
+  uint64_t edits = 0;  // plain: a sanitizer sees whether each writer happens before the next
   YieldingSync::waits.store(0);
 
   Storm storm;
@@ -147,6 +148,7 @@ void NoUpdateIsLost() {
       ASSERT_EQ(inside.fetch_add(1, std::memory_order::relaxed), 0) << "two writers at once";
       ledger.credit += amount;
       if (rng.OneIn(4)) StdSync::Yield();
+      ++edits;
       ledger.debit += amount;
       ++ledger.entries;
       inside.fetch_sub(1, std::memory_order::relaxed);
@@ -156,12 +158,13 @@ void NoUpdateIsLost() {
   });
   storm.Crowd(1, [&](Rng&) {
     cell.template Add<&Ledger::entries>(1);
-    entries.fetch_add(1, std::memory_order::relaxed);
+    added.fetch_add(1, std::memory_order::relaxed);
   });
   storm.Crowd(1, [&](Rng&) {
     try {
-      cell.Write([](Ledger& ledger) {
+      cell.Write([&](Ledger& ledger) {
         ledger.credit = 1;
+        ++edits;
         throw 1;
       });
     } catch (int) {
@@ -179,9 +182,10 @@ void NoUpdateIsLost() {
   EXPECT_GT(YieldingSync::waits.load(), 0u) << "no writer ever waited for another: nothing was tested";
 
   const Ledger end = cell.Read();
-  EXPECT_EQ(end.entries, static_cast<uint32_t>(entries.load()));
+  EXPECT_EQ(end.entries, static_cast<uint32_t>(entries.load() + added.load()));
   EXPECT_EQ(end.credit, credit.load());
   EXPECT_EQ(end.debit, credit.load());
+  EXPECT_EQ(edits, entries.load() + aborted.load());
   EXPECT_GT(aborted.load(), 0u);
 }
 
