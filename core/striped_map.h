@@ -34,20 +34,18 @@ struct StripedMapStats {
 // StripedMap<K, V>: a hash table that threads share, cut into stripes with a lock each.
 //
 // Contract  Each operation on one key is atomic; so are Clear and Snapshot. ForEach and EraseIf are so stripe by
-// stripe:
-//           what is there all the time is visited once, what comes or goes meanwhile perhaps. size() adds the sizes of
-//           the stripes, each of a moment during the call: exact if nobody writes. No reference escapes. If a callback
-//           throws, the map is as if it had not been called, but for what it did itself to a value without kOptimistic,
-//           and for what EraseIf has erased or changed by then. Callbacks run under the stripe's lock and must
-//           not call the same map: that is a CHECK failure which names the operation, whatever stripe it meant.
+//           stripe: what is there all the time is visited once, what comes or goes meanwhile perhaps. size() adds the
+//           sizes of the stripes, each of a moment during the call: exact if nobody writes. No reference escapes. If a
+//           callback throws, the map is as if it had not been called, but for what it did itself to a value without
+//           kOptimistic, and for what EraseIf has erased or changed by then. Callbacks run under the stripe's lock and
+//           must not call the same map: that is a CHECK failure which names the operation, whatever stripe it meant.
 //           Hash and Eq must not throw.
 // Progress  Find, Contains, Visit: blocking, and with kOptimistic lock-free but for the third attempt that a writer of
 //           the stripe spoils, which takes the lock. size: wait-free. All others: blocking.
 // Cost      Reads with kOptimistic (K and V trivially copyable, and copyable): no store, no RMW; two loads of the
-// stripe's line, and
-//           mostly two lines of the table. Others: an RMW to lock, one to unlock, one hash. To grow, a stripe hashes
-//           its keys again and, with kOptimistic, keeps the old table: about as much memory again at most, until the
-//           end or Trim.
+//           stripe's line, and mostly two lines of the table. Others: an RMW to lock, one to unlock, one hash. To grow,
+//           a stripe hashes its keys again and, with kOptimistic, keeps the old table: about as much memory again at
+//           most, until the end or Trim.
 // Not for   kOptimistic with an Eq that follows pointers which die with the entry; the child of a fork(2)
 //           that came while another thread held a stripe.
 // Proof     striped_map_model fails if any [tag] below is weakened.
