@@ -296,6 +296,34 @@ TEST(OwnedLockDeathTest, TakingItTwiceIsACheckInEveryBuild) {
   Unlock(lock);
 }
 
+// Lets the next owner in as soon as the lock is free, before Unlock returns. Who would sleep fails.
+struct NextOwnerSync : StdSync {
+  static inline std::function<void()> once_free;
+
+  template <class T>
+  class Atomic : public std::atomic<T> {
+   public:
+    using std::atomic<T>::atomic;
+    bool compare_exchange_weak(T& expected, T desired, std::memory_order success, std::memory_order failure) noexcept {
+      if (!std::atomic<T>::compare_exchange_weak(expected, desired, success, failure)) return false;
+      if (once_free) std::exchange(once_free, nullptr)();
+      return true;
+    }
+  };
+  [[nodiscard]] static bool Park(Atomic<uint32_t>&, uint32_t, Deadline = kNoDeadline) noexcept { std::abort(); }
+  static void Wake(Atomic<uint32_t>&, uint32_t) noexcept {}
+};
+static_assert(SyncPolicy<NextOwnerSync>);
+
+TEST(OwnedLockDeathTest, UnlockLeavesTheMarkOfTheNextOwner) {
+  BasicOwnedLock<NextOwnerSync> lock;
+  Lock(lock);
+  NextOwnerSync::once_free = [&] { Lock(lock); };
+  Unlock(lock);
+  EXPECT_DEATH(Lock(lock), "this thread holds this lock already");
+  Unlock(lock);
+}
+
 // The death test forks while this thread holds the lock and others sleep in its queue.
 TEST(ParkingLockDeathTest, ChildOfAForkForgetsWhoWaitedInTheParent) {
   for (uint32_t waiting = 1; waiting <= 2; ++waiting) {
