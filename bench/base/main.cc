@@ -17,7 +17,7 @@ namespace hotpath::bench {
 namespace {
 
 constexpr const char* kUsage =
-    "  --quick            3 rounds of 10 windows instead of 5 of 25\n"
+    "  --quick            3 rounds of 10 windows instead of 15 of 25\n"
     "  --smoke            one round of one window: does everything run? Google Benchmarks too\n"
     "  --rounds=N         more or fewer rounds\n"
     "  --filter=TEXT      only rows whose id contains it\n"

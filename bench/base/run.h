@@ -14,7 +14,7 @@
 namespace hotpath::bench {
 
 struct RunOptions {
-  int rounds = 5;
+  int rounds = 15;
   int accept = 25;           // windows a round
   double min_time_s = 0.05;  // of a Google Benchmark repetition
   bool smoke = false;        // only shows that everything runs: one round of one short window, nothing is judged

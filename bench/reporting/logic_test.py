@@ -25,6 +25,12 @@ class FigureTest(unittest.TestCase):
     def test_is_the_median_of_rounds_that_have_a_number(self):
         self.assertEqual(logic.figure(contender("ours", [3, None, 1, 2])).median, 2)
 
+    def test_one_disturbed_round_of_many_is_no_wide_spread(self):
+        self.assertFalse(logic.Spread([1.0] * 14 + [9.0]).too_wide())
+        self.assertFalse(logic.Spread([0.1] + [1.0] * 14).too_wide())
+        self.assertTrue(logic.Spread([1.0] * 13 + [9.0] * 2).too_wide())
+        self.assertTrue(logic.Spread([1.0] * 4 + [9.0]).too_wide())
+
     def test_there_is_none_without_an_accepted_round(self):
         self.assertIsNone(logic.figure(contender("ours", [None, None])))
 

@@ -88,7 +88,7 @@ def text(report, lines, goals, floors, predictions):
 
 def validation_text(p):
     if not p["errors"]:
-        return "not validated: no row of optimisation %d has 1 and 2 threads" % p["optimisation"]
+        return "not validated: no row measures it with a core for each thread"
     parts = ["%d cores: naive %+.0f %%, ours %+.0f %%" % (n, 100 * e[0], 100 * e[1]) for n, e in sorted(p["errors"].items())]
     return "error against %s at %s" % (p["calibrated_by"], "; ".join(parts))
 

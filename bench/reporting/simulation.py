@@ -173,10 +173,10 @@ def _times(steps, n):
 
 
 class Structure:
-    """A structure, ours and the naive one. `optimisation` says which rows calibrate and check it."""
+    """A structure, ours and the naive one. The rows ROW/t1, ROW/t2, ... calibrate and check it."""
 
-    def __init__(self, name, optimisation, naive, ours, naive_name, ours_name):
-        self.name, self.optimisation = name, optimisation
+    def __init__(self, name, row, naive, ours, naive_name, ours_name):
+        self.name, self.row = name, row
         self.naive, self.ours = naive, ours
         self.naive_name, self.ours_name = naive_name, ours_name
 
@@ -184,24 +184,24 @@ class Structure:
 # Each takes `work`, the nanoseconds that no line accounts for, found so that one core takes what was measured.
 STRUCTURES = (
     Structure(
-        "counter", 1,
+        "counter", "counter/add",
         lambda work: lambda core, n: (("work", work), ("write", "word")),
         lambda work: lambda core, n: (("work", work), ("store", ("cell", core))),
         "one atomic", "a cell per thread, summed on read"),
     Structure(
-        "flat combining", 1,
+        "flat combining", None,
         lambda work: lambda core, n: (("work", work), ("write", "word")),
         # At best: a request's line travels to who serves it and back with the reply. Cores serve each other in pairs.
         lambda work: lambda core, n: (("work", work), ("store", ("slot", core)), ("write", "combiner"),
                                       ("store", ("slot", core ^ 1))),
         "one atomic", "flat combining, exact"),
     Structure(
-        "lock", 7,
+        "lock", "adaptive_lock/u64 add",
         lambda work: lambda core, n: (("work", work), ("write", "lock"), ("store", "value"), ("write", "lock")),
         lambda work: lambda core, n: (("work", work), ("write", "value")),
         "mutex and word", "atomic"),
     Structure(
-        "map", 11,
+        "map", "striped_map/90-9-1",
         # 90 % finds. A reader of a shared mutex writes its line twice.
         lambda work: lambda core, n: (("write", "lock"), ("work", work), ("write", "lock")),
         lambda work: _times((lambda core: (("write", ("stripe", core * 7 % 32)), ("work", work),
@@ -210,7 +210,7 @@ STRUCTURES = (
                                            ("read", ("stripe", core * 5 % 32)))), 10),
         "shared mutex", "32 stripes, validated reads"),
     Structure(
-        "RCU read", 4,
+        "RCU read", "epoch/read",
         lambda work: lambda core, n: (("write", "lock"), ("work", work), ("read", "pointer"), ("write", "lock")),
         lambda work: lambda core, n: (("store", ("announce", core)), ("read", "pointer"), ("work", work),
                                       ("store", ("announce", core))),
@@ -225,33 +225,28 @@ def calibrated_work(costs, make, one_core_ns):
     return max(0.0, one_core_ns - simulate(costs, make(0.0), 1).per_op_ns())
 
 
-def _measured(rows, optimisation):
-    """{threads: (naive ns, ours ns)} of the first benchmark of that optimisation that has 1 and 2 threads."""
+def _measured(rows, stem):
+    """{threads: (naive ns, ours ns)} of the rows of that stem that had a core for each thread."""
     from bench.reporting import logic
 
-    stems = {}
+    measured = {}
     for row in rows:
-        if row["optimisation"] != optimisation or row["background"] or row["unit"] != "ns":
+        if row["id"] != "%s/t%d" % (stem, row["threads"]) or row["clock"] != "window":
             continue
-        naive, ours = logic.first(row, "naive"), logic.first(row, "ours")
-        figures = [c and logic.figure(c) for c in (naive, ours)]
+        figures = [c and logic.figure(c) for c in (logic.first(row, "naive"), logic.first(row, "ours"))]
         if all(figures):
-            stem = row["id"].rsplit("/", 1)[0]
-            stems.setdefault(stem, {})[row["threads"]] = tuple(f.median for f in figures)
-    for stem, by_threads in stems.items():
-        if 1 in by_threads and 2 in by_threads:
-            return stem, by_threads
-    return None, {}
+            measured[row["threads"]] = tuple(f.median for f in figures)
+    return measured
 
 
 def predict(costs, rows):
     """One dictionary per structure: ns per operation and speedup at each number of cores, and the error where measured."""
     predictions = []
     for s in STRUCTURES:
-        stem, measured = (None, {}) if s.name == "flat combining" else _measured(rows, s.optimisation)
+        measured = _measured(rows, s.row)
         one = measured.get(1, (None, None))
-        result = {"name": s.name, "optimisation": s.optimisation, "naive": s.naive_name, "ours": s.ours_name,
-                  "calibrated_by": stem, "cores": list(CORES), "naive_ns": [], "ours_ns": [], "errors": {}}
+        result = {"name": s.name, "naive": s.naive_name, "ours": s.ours_name,
+                  "calibrated_by": s.row if measured else None, "cores": list(CORES), "naive_ns": [], "ours_ns": [], "errors": {}}
         for key, make, figure in (("naive_ns", s.naive, one[0]), ("ours_ns", s.ours, one[1])):
             operation = make(calibrated_work(costs, make, figure))
             result[key] = [simulate(costs, operation, n).per_op_ns() for n in CORES]

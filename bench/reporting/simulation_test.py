@@ -84,15 +84,17 @@ class SimulateTest(unittest.TestCase):
             simulate(COSTS, lambda core, n: (("teleport", "x"),), 1)
 
 
-def row(threads, naive, ours):
+def row(threads, naive, ours, clock="window"):
     contender = lambda role, ns: {"role": role, "name": role, "installed": True, "rounds": [ns], "torn": 0, "lost": 0}
-    return {"id": "counter/add/t%d" % threads, "optimisation": 1, "background": 0, "unit": "ns", "threads": threads,
+    return {"id": "counter/add/t%d" % threads, "optimisation": 1, "background": 0, "unit": "ns", "threads": threads, "clock": clock,
             "contenders": [contender("naive", naive), contender("ours", ours)]}
 
 
 class PredictTest(unittest.TestCase):
     def test_it_is_checked_where_it_was_measured(self):
-        counter = simulation.predict(COSTS, [row(1, 6.0, 2.0), row(2, 40.0, 2.0)])[0]
+        rows = [row(1, 6.0, 2.0), row(2, 40.0, 2.0), row(4, 400.0, 400.0, "thread cpu")]
+        counter = simulation.predict(COSTS, rows)[0]
+        self.assertEqual(set(counter["errors"]), {1, 2}, "threads that share cores check nothing")
         self.assertEqual(counter["calibrated_by"], "counter/add")
         self.assertAlmostEqual(counter["errors"][1][0], 0.0, delta=0.01)
         self.assertAlmostEqual(counter["errors"][2][1], 0.0, delta=0.01)
