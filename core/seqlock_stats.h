@@ -183,7 +183,8 @@ class BasicSeqlockStats {
   }
 
   // False iff the copy may be a mixture: a word of a later version comes with the slot's later version number.
-  bool TryCopy(void* out) const noexcept {
+  // Inlined, or the caller copies once more, with loads that straddle the stores made here.
+  [[gnu::always_inline]] bool TryCopy(void* out) const noexcept {
     const uint64_t version = latest_.load(std::memory_order::acquire);  // [R1] pairs W2
     const Slot& slot = slots_[version % O.slots];
     Sync::template CopyWords<sizeof(T)>(out, slot.words);

@@ -106,11 +106,11 @@ struct StdSync {
   // copy_words.h). ceil(kBytes / 8) words are read or written; a last partial word is stored with zeros after its
   // bytes.
   template <size_t kBytes>
-  static void CopyWords(void* to, const Atomic<uint64_t>* from) noexcept {
+  [[gnu::always_inline]] static void CopyWords(void* to, const Atomic<uint64_t>* from) noexcept {
     copy_words_internal::Load<kBytes>(to, from);
   }
   template <size_t kBytes>
-  static void CopyWords(Atomic<uint64_t>* to, const void* from) noexcept {
+  [[gnu::always_inline]] static void CopyWords(Atomic<uint64_t>* to, const void* from) noexcept {
     copy_words_internal::Store<kBytes>(to, from);
   }
 
