@@ -2,6 +2,7 @@
 
 // A descriptor table scans for a free slot without a lock. A lower one may become free behind the scan, and then the
 // one it finds is not the lowest, as POSIX wants it.
+#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -24,21 +25,26 @@ struct FdTable {
         return fd;
       }
     }
-    return Spec::kFull;
+    return Spec::kRefused;
   }
   uint64_t Remove(uint64_t fd) { return slots[fd].exchange(0, std::memory_order::seq_cst); }
   ChaosSync::Atomic<uint64_t> slots[kLimit];
+  std::atomic<uint64_t> last_value{0};
 };
 
 TEST(Zoo, NotTheLowestFd) {
   ExpectLinearizable<Spec>(
       {}, [] { return std::make_unique<FdTable>(); },
       [](FdTable& table, Rng& rng, Recorder<Spec>& record) {
-        const uint64_t fd = rng.Below(kLimit), value = 1 + rng.Below(1'000);
+        const uint64_t fd = rng.Below(kLimit);
         if (rng.OneIn(2)) {
+          const uint64_t value = table.last_value.fetch_add(1) + 1;
           record({Spec::kInsert, 0, value}, [&] { return table.Insert(value); });
         } else {
-          record({Spec::kRemove, fd}, [&] { return table.Remove(fd); });
+          record({Spec::kRemove, fd}, [&]() -> Spec::Result {
+            const uint64_t value = table.Remove(fd);
+            return value == 0 ? Spec::Result(Spec::kRefused) : Spec::Result(value, false, value);
+          });
         }
       });
 }
