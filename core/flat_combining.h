@@ -149,8 +149,8 @@ using FlatCombiner = BasicFlatCombiner<Seq, FlatCombinerOptions{}, Sync>;
 
 namespace flat_combining_internal {
 
-// A counter looks whether it is contended when its value is this one of so many. It is odd, so that a sum of powers of
-// two never comes there.
+// A counter looks whether it is contended when its value is this one of so many. It is odd, so that one that goes in
+// even steps, of bytes say, never comes there, rather than at every step.
 inline constexpr uint64_t kLookEvery = uint64_t{1} << 20;
 inline constexpr uint64_t kLookAt = 0x5'a5a5;
 
@@ -302,7 +302,8 @@ class Counter {
     return Time(add_to(value_), kLookAdditions) > kContended * alone;
   }
 
-  // One look says little, for a thread is easily interrupted; so may a measurement that was refused be.
+  // Two looks in a row must say so, for a thread that was interrupted looks as if it was contended. Looks in vain
+  // become rare, for a sum may come back to this value again and again.
   [[gnu::cold, gnu::noinline]] uint64_t Look(uint64_t before) noexcept {
     if (!tuning_.TryLock()) return before;
     if (rest_ == 0) {
@@ -340,9 +341,9 @@ class Counter {
 //
 // Contract  Linearizable, the previous values exact. Orders mean what they mean to std::atomic; an addition that is
 //           combined is seq_cst. It starts with the hardware's addition. About every millionth addition, found by the
-//           value before, times a few more and compares them with additions to a line of its own; if it was contended
-//           twice in a row, both ways are measured (Tune), and combining begins if it wins by a quarter and ends when
-//           it loses. On x86-64 `lock xadd` has won wherever it was measured: there this is a std::atomic.
+//           value before (none in even steps), times a few more beside additions to a line of its own; if it was
+//           contended twice in a row, both ways are measured (Tune), and combining begins if it wins by a quarter and
+//           ends when it loses. On x86-64 `lock xadd` has won wherever it was measured: there this is a std::atomic.
 // Progress  FetchAdd, FetchSub wait-free, blocking while combining and amid Tune. Load, Store wait-free. SetCombining,
 //           Tune blocking.
 // Cost      FetchAdd: 1 RMW, 1 load of a line that is hardly ever written; no other write. A look: 128 additions. While

@@ -92,7 +92,7 @@ def conclude(report, claims):
 
 def main(argv):
     parser = argparse.ArgumentParser(prog="report", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="under two minutes instead of about ten")
+    parser.add_argument("--quick", action="store_true", help="about a minute instead of five")
     parser.add_argument("--out", default="", help="where the files go; the workspace's bench-report unless given")
     parser.add_argument("--filter", default="", help="only rows whose id contains it")
     parser.add_argument("--from", dest="source", default="", help="a report.json to render again; nothing is run")
