@@ -1,10 +1,10 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -23,36 +23,39 @@ using simd_search_internal::NaiveFirstMatch;
 using simd_search_internal::NaiveLongestMatch;
 using simd_search_internal::TestAccess;
 
-// Threads ask one cache after the other for the first time. The choice takes a while, so that they do it together.
+// The threads ask one cache after the other for the first time. Whoever chooses waits for one, two or three of them to
+// choose with it, so that every number of choices races for the cell.
 TEST(SimdSearchStress, ThreadsThatChooseTogetherAllGetAChoice) {
-  static constexpr int kChoices[] = {0, 1, 2, 3};
+  static constexpr int kChoices[] = {0, 1, 2};
+  constexpr int kThreads = 3;
   struct Cell {
     BasicChoiceCache<int> cache;
     std::atomic<int> asked{0};
   };
-  constexpr size_t kCells = 1 << 14;
-  const auto cells = std::make_unique<Cell[]>(kCells);
+  std::vector<Cell> cells(3'000);
 
-  Storm storm;
-  for (int thread = 0; thread < 3; ++thread) {
-    storm.Crowd(1, [&, next = size_t{0}](Rng& rng) mutable {
-      Cell& cell = cells[next++ % kCells];
-      const int* choice = cell.cache.Get([&] {
-        if (cell.asked.fetch_add(1, std::memory_order::relaxed) > 0) storm.Collided();
-        StdSync::Yield();
-        return &kChoices[rng.Below(4)];
+  {
+    std::vector<std::jthread> threads;
+    for (int thread = 0; thread < kThreads; ++thread) {
+      threads.emplace_back([&, thread] {
+        for (size_t i = 0; i < cells.size(); ++i) {
+          const int together = 1 + static_cast<int>(i % kThreads);
+          const int* choice = cells[i].cache.Get([&] {
+            cells[i].asked.fetch_add(1, std::memory_order::relaxed);
+            while (cells[i].asked.load(std::memory_order::relaxed) < together) StdSync::Yield();
+            return &kChoices[thread];
+          });
+          EXPECT_GE(choice, &kChoices[0]);
+          EXPECT_LT(choice, &kChoices[kThreads]);
+        }
       });
-      ASSERT_GE(choice, &kChoices[0]);
-      ASSERT_LE(choice, &kChoices[3]);
-    });
+    }
   }
-  storm.MustCollide("two threads chose for the same cache");
-  storm.Run();
 
-  for (size_t i = 0; i < kCells; ++i) {
+  for (size_t i = 0; i < cells.size(); ++i) {
     const int asked = cells[i].asked.load();
-    EXPECT_LE(asked, 3) << "a thread asked twice";
-    if (asked == 0) continue;
+    EXPECT_GE(asked, 1 + static_cast<int>(i % kThreads)) << "answered without a choice";
+    EXPECT_LE(asked, kThreads) << "a thread asked twice";
     const int* last = cells[i].cache.Get([] { return static_cast<const int*>(nullptr); });
     EXPECT_NE(last, nullptr) << "forgotten";
   }

@@ -71,7 +71,10 @@ void Storm::Crowd(int threads, const std::function<void(Rng&)>& step) {
   steps_.insert(steps_.end(), static_cast<size_t>(threads), step);
 }
 
-void Storm::MustCollide(std::string what) { must_collide_ = std::move(what); }
+void Storm::MustCollide(std::string what, std::chrono::milliseconds patience) {
+  must_collide_ = std::move(what);
+  patience_ = patience;
+}
 
 uint64_t Storm::Run() {
   std::cout << "[   STORM  ] " << steps_.size() << " threads, HOTPATH_SEED=" << seed_ << '\n' << std::flush;
@@ -97,13 +100,18 @@ uint64_t Storm::Run() {
       });
     }
     start.arrive_and_wait();
-    stop.WaitUntil(std::chrono::steady_clock::now() + budget);
+    const auto begin = std::chrono::steady_clock::now();
+    stop.WaitUntil(begin + budget);
+    const auto apart = [&] { return !must_collide_.empty() && collisions_.load(std::memory_order::relaxed) == 0; };
+    for (auto now = begin + budget; apart() && !stop.Requested() && now < begin + budget + patience_;) {
+      stop.WaitUntil(now += std::chrono::milliseconds(10));
+    }
     stop.Request();
   }
   testing::UnitTest::GetInstance()->listeners().Release(&stop);
   if (!must_collide_.empty() && collisions_.load(std::memory_order::relaxed) == 0) {
     ADD_FAILURE() << "the threads never collided, so nothing was tested: expected that " << must_collide_
-                  << " (HOTPATH_SEED=" << seed_ << ", " << budget.count() << " ms)";
+                  << " (HOTPATH_SEED=" << seed_ << ", " << (budget + patience_).count() << " ms)";
   }
   return taken.load(std::memory_order::relaxed);
 }

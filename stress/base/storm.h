@@ -39,8 +39,9 @@ class Storm {
   void Crowd(int threads, const std::function<void(Rng&)>& step);
 
   // The run fails unless Collided() is called at least once: threads that never met have tested nothing. `what` says
-  // in words what should have happened.
-  void MustCollide(std::string what);
+  // in words what should have happened. Threads that a busy machine has kept apart until the budget is spent go on
+  // until they meet, for `patience` at most.
+  void MustCollide(std::string what, std::chrono::milliseconds patience = std::chrono::seconds(30));
   void Collided() noexcept { collisions_.fetch_add(1, std::memory_order::relaxed); }
 
   // Runs the crowds once and joins them. Returns how many steps were taken in all.
@@ -52,6 +53,7 @@ class Storm {
   const uint64_t seed_;
   std::vector<std::function<void(Rng&)>> steps_;  // one per thread
   std::string must_collide_;                      // empty: not asked for
+  std::chrono::milliseconds patience_{0};
   std::atomic<uint64_t> collisions_{0};
 };
 

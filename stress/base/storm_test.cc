@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <mutex>
 #include <set>
@@ -37,7 +38,7 @@ TEST(StormTest, AStormWhoseThreadsNeverCollideFails) {
       {
         Storm storm;
         storm.Crowd(2, [](Rng&) {});
-        storm.MustCollide("a reader met a writer");
+        storm.MustCollide("a reader met a writer", std::chrono::milliseconds(20));
         storm.Run();
       },
       "the threads never collided, so nothing was tested: expected that a reader met a writer");
@@ -48,6 +49,17 @@ TEST(StormTest, AStormWhoseThreadsCollidePasses) {
   storm.Crowd(2, [&](Rng&) { storm.Collided(); });
   storm.MustCollide("the threads met");
   EXPECT_GE(storm.Run(), 2u);
+}
+
+TEST(StormTest, ThreadsThatHaveNotMetInTimeGoOnUntilTheyDo) {
+  setenv("HOTPATH_STRESS_MS", "0", 1);
+  Storm storm;
+  storm.Crowd(2, [&, steps = 0](Rng&) mutable {
+    if (++steps == 100'000) storm.Collided();
+  });
+  storm.MustCollide("a thread took 100,000 steps");
+  storm.Run();
+  unsetenv("HOTPATH_STRESS_MS");
 }
 
 // In a process of its own, for the failure is a real one: an intercepted failure does not reach the listeners.
