@@ -289,6 +289,7 @@ HOTPATH_BENCH_ROWS(rows) {
   nodes.NotInstalled("boost::pool");
 #endif
   rows.Add({.id = "arena/fresh_request/t1", .optimisation = 13, .note = "the arena is made and destroyed with each"})
+      .Floor("bare bump, kept", [] { return Reused<Blocks<kWideSizes>, Bump>(); })
       .Ours("Arena", [] { return Fresh<Blocks<kWideSizes>, Arena>(); })
       .Peer("monotonic", [] { return Fresh<Blocks<kWideSizes>, FreshMonotonic>(); })
       .AtLeast(5, "monotonic");

@@ -1,6 +1,6 @@
-// Reads under a Guard, retirements and grace periods: EpochDomain beside an unguarded load and new + delete (the
-// floors), std::shared_mutex, and the epochs, RCUs and hazard pointers of others. A node that is read after its end
-// says so.
+// Reads under a Guard, retirements and grace periods: EpochDomain beside loads that nobody looks for and new + delete
+// (the floors), std::shared_mutex, and the epochs, RCUs and hazard pointers of others. A node that is read after its
+// end says so.
 
 #include <atomic>
 #include <cstdint>
@@ -37,6 +37,14 @@ struct Unguarded {
   std::atomic<Node<>*> current{new Node<>};
   ~Unguarded() { delete current.load(); }
   uint64_t Read() const { return current.load(std::memory_order::acquire)->Read(); }
+};
+
+struct Announced : Unguarded, Batch<Node<>> {
+  uint64_t Read() const {
+    const Announcement announcement;
+    return Unguarded::Read();
+  }
+  void Update() { Retire(std::unique_ptr<Node<>>(current.exchange(new Node<>, std::memory_order::acq_rel))); }
 };
 
 class SharedMutex {
@@ -275,6 +283,7 @@ void AddReads(Rows& rows, int threads) {
                        .threads = threads,
                        .note = "the naive one is four read-modify-writes: its ratio follows the floor of one"})
                  .Floor("unguarded load", [] { return Reader<Unguarded>(); })
+                 .Floor("announced load", [] { return Reader<Announced>(); })
                  .Naive("shared_mutex + shared_ptr", [] { return Reader<SharedMutex>(); })
                  .Ours("EpochDomain", [] { return Reader<Epochs<>>(); })
                  .Variant("EpochDomain without membarrier", [] { return Reader<Epochs<FenceSync>>(); });
@@ -320,6 +329,7 @@ HOTPATH_BENCH_ROWS(rows) {
   for (const int threads : {1, 2}) AddRetirements(rows, threads);
 
   rows.Add({.id = "epoch/update beside a reader/t1", .optimisation = 4, .threads = 1, .background = 1})
+      .Floor("a fence for 1,024", [] { return Updater<Announced>(); })
       .Naive("shared_mutex + shared_ptr", [] { return Updater<SharedMutex>(); })
       .Ours("EpochDomain", [] { return Updater<Epochs<>>(); })
       .PeerOf<UrcuMemb>("urcu_memb synchronize", []<class T>() { return Updater<T>(); })

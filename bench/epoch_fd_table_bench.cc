@@ -1,5 +1,5 @@
-// Looking up, keeping, opening and closing descriptors: EpochFdTable beside an array of pointers that nothing protects
-// (the floor), a vector of shared_ptrs under a shared_mutex, arrays that liburcu protects, and a slot of xenium's
+// Looking up, keeping, opening and closing descriptors: EpochFdTable beside arrays of pointers that nothing protects
+// (the floors), a vector of shared_ptrs under a shared_mutex, arrays that liburcu protects, and a slot of xenium's
 // epochs. Who opens knows below which number none is free, as Linux does. Every operation draws its descriptor at
 // random, and every look-up reads the object.
 #include <algorithm>
@@ -50,6 +50,52 @@ class RawArray {
   const size_t size_;
   std::unique_ptr<std::atomic<File*>[]> slots_;
   std::vector<std::shared_ptr<File>> files_;
+};
+
+// A reader that says so, and a slot that holds what owns the object: a shared_ptr is two words, which no load reads
+// together.
+class AnnouncedArray {
+ public:
+  explicit AnnouncedArray(size_t count) : array_(count), owners_(count) {
+    for (size_t i = 0; i < count; ++i) {
+      owners_[i].store(new std::shared_ptr<File>(array_.Keep(static_cast<int>(i))), std::memory_order::relaxed);
+    }
+  }
+  ~AnnouncedArray() {
+    for (const auto& owner : owners_) delete owner.load(std::memory_order::relaxed);
+  }
+  uint64_t Look(int fd) const {
+    const Announcement announcement;
+    return array_.Look(fd);
+  }
+  std::shared_ptr<File> Keep(int fd) const {
+    const Announcement announcement;
+    return *owners_[static_cast<size_t>(fd)].load(std::memory_order::acquire);
+  }
+
+ private:
+  RawArray array_;
+  std::vector<std::atomic<std::shared_ptr<File>*>> owners_;
+};
+
+// What is on the heap for a descriptor: the object, and what owns it until no reader is left. Nobody finds either.
+class Blocks {
+ public:
+  explicit Blocks(size_t) {}
+  int Open(uint64_t id) {
+    opened_ = std::make_unique<Owner>(std::make_shared<File>(id));
+    return 0;
+  }
+  void Close(int) { closed_.Retire(std::move(opened_)); }
+
+ private:
+  struct Owner {
+    explicit Owner(std::shared_ptr<File> file) : object(std::move(file)) {}
+    std::shared_ptr<File> object;
+    uint64_t rest[6] = {};
+  };
+  std::unique_ptr<Owner> opened_;
+  Batch<Owner> closed_;
 };
 
 class SharedMutexVector {
@@ -309,12 +355,14 @@ HOTPATH_BENCH_ROWS(rows) {
                          .claim = threads == 1 ? "lookup" : "",
                          .threads = threads})
                    .Floor("raw array", Look<RawArray>)
+                   .Floor("raw array, announced", Look<AnnouncedArray>)
                    .Naive("shared_mutex + vector", Look<SharedMutexVector>)
                    .Ours("EpochFdTable::Get", Look<Ours>);
     if (threads == 1) get.AtMost(1.15, "raw array").AtLeast(14, "shared_mutex + vector");
     if (threads == 2) get.AtLeast(80, "shared_mutex + vector");
     Row& keep = rows.Add({.id = "epoch_fd_table/get_shared/t" + t, .optimisation = 6, .threads = threads})
                     .Floor("raw array, counted", Keep<RawArray>)
+                    .Floor("array of owners, announced, counted", Keep<AnnouncedArray>)
                     .Naive("shared_mutex + vector", Keep<SharedMutexVector>)
                     .Ours("EpochFdTable::GetShared", Keep<Ours>);
     if (threads == 1) keep.AtLeast(2.4, "shared_mutex + vector");
@@ -338,6 +386,7 @@ HOTPATH_BENCH_ROWS(rows) {
     Row& row =
         rows.Add({.id = "epoch_fd_table/open and close, " + std::to_string(open) + " open/t1", .optimisation = 6})
             .Floor("the object alone", [] { return [] { bench::Keep(std::make_shared<File>(1)); }; })
+            .Floor("the heap blocks, freed by 1,024", [open] { return OpenAndClose<Blocks>(open); })
             .Naive("shared_mutex + vector", [open] { return OpenAndClose<SharedMutexVector>(open); })
             .Ours("EpochFdTable", [open] { return OpenAndClose<Ours>(open); });
     if (open != kOpen) continue;

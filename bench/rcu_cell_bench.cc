@@ -1,6 +1,6 @@
-// A value of 64 bytes behind a pointer, read all the time and replaced now and then: RcuCell beside an unguarded load
-// (the floor), a std::shared_ptr under std::shared_mutex, std::atomic<std::shared_ptr>, and what one builds from
-// others' RCUs, epochs and hazard pointers. A value that is read after its end says so.
+// A value of 64 bytes behind a pointer, read all the time and replaced now and then: RcuCell beside loads that nobody
+// looks for (the floors), a std::shared_ptr under std::shared_mutex, std::atomic<std::shared_ptr>, and what one builds
+// from others' RCUs, epochs and hazard pointers. A value that is read after its end says so.
 
 #include <atomic>
 #include <cstdint>
@@ -36,6 +36,16 @@ struct Unguarded {
   std::atomic<const Value*> current{new Value(1)};
   ~Unguarded() { delete current.load(); }
   void Read(auto f) const { f(*current.load(std::memory_order::acquire)); }
+};
+
+struct Announced : Unguarded, Batch<const Value> {
+  void Read(auto f) const {
+    const Announcement announcement;
+    Unguarded::Read(f);
+  }
+  void Write(uint64_t number) {
+    Retire(std::unique_ptr<const Value>(current.exchange(new Value(number), std::memory_order::acq_rel)));
+  }
 };
 
 class Ours {
@@ -214,6 +224,7 @@ void AddReads(Rows& rows, int threads) {
                        .claim = threads <= 2 ? "reads" : "",
                        .threads = threads})
                  .Floor("unguarded load", [] { return Reader<Unguarded>(); })
+                 .Floor("announced load", [] { return Reader<Announced>(); })
                  .Naive("shared_mutex + shared_ptr", [] { return Reader<SharedMutex>(); })
                  .Ours("RcuCell::Load", [] { return Reader<Ours>(); })
                  .Variant("RcuCell::LoadShared", [] { return Reader<OursShared>(); })
@@ -251,6 +262,7 @@ HOTPATH_BENCH_ROWS(rows) {
                  Keep(value.get());
                };
              })
+      .Floor("a fence for 1,024", [] { return Writer<Announced>(); })
       .Naive("shared_mutex + shared_ptr", [] { return Writer<SharedMutex>(); })
       .Ours("RcuCell::Store", [] { return Writer<Ours>(); })
       .Peer("atomic<shared_ptr>", [] { return Writer<AtomicSharedPtr>(); })
@@ -259,6 +271,7 @@ HOTPATH_BENCH_ROWS(rows) {
       .PeerOf<CdsDhp>("libcds DHP", []<class T>() { return Writer<T>(); })
       .AtLeast(1, "libcds DHP");
   rows.Add({.id = "rcu_cell/update beside a reader/t1", .optimisation = 4, .background = 1})
+      .Floor("a fence for 1,024", [] { return WriterBesideReader<Announced>(); })
       .Naive("shared_mutex + shared_ptr", [] { return WriterBesideReader<SharedMutex>(); })
       .Ours("RcuCell::Store", [] { return WriterBesideReader<Ours>(); })
       .Peer("atomic<shared_ptr>", [] { return WriterBesideReader<AtomicSharedPtr>(); })

@@ -53,15 +53,20 @@ class Ours {
   RcuMap<uint64_t, Value> map_;
 };
 
-// No synchronisation at all.
+// A map that nobody writes.
+template <class Map>
 class Unguarded {
  public:
   Unguarded() { Fill(map_); }
-  uint64_t Get(uint64_t key) const { return map_.find(key)->second.key; }
+  uint64_t Get(uint64_t key) const {
+    const Announcement announcement;
+    return map_.find(key)->second.key;
+  }
 
  private:
-  Plain map_;
+  Map map_;
 };
+using Flat = absl::flat_hash_map<uint64_t, Value, Hash>;
 
 class SharedMutex {
  public:
@@ -227,7 +232,8 @@ HOTPATH_BENCH_ROWS(rows) {
                          .optimisation = 4,
                          .claim = threads <= 2 ? "reads" : "",
                          .threads = threads})
-                   .Floor("unguarded unordered_map", [] { return Reader<Unguarded>(); })
+                   .Floor("flat_hash_map, announced", [] { return Reader<Unguarded<Flat>>(); })
+                   .Variant("unordered_map, announced", [] { return Reader<Unguarded<Plain>>(); })
                    .Naive("shared_mutex + unordered_map, copied", [] { return Reader<SharedMutex>(); })
                    .Ours("RcuMap", [] { return Reader<Ours>(); });
     if (threads == 1) get.AtLeast(6, "shared_mutex + unordered_map, copied");

@@ -160,7 +160,7 @@ using Cuckoo = Missing;
 #endif
 
 // One for all rows: to fill it takes longer than to measure it.
-template <class Map>
+template <class Map, int = 0>
 Map& Filled() {
   static Map* const map = [] {
     std::thread([] {}).join();  // glibc and libstdc++ skip locks before a process has a second thread
@@ -172,25 +172,34 @@ Map& Filled() {
 }
 
 // Finds, assignments, and for the rest: erase and insert again.
+template <unsigned kFinds, unsigned kAssigns, class Map>
+void Do(Map& map, Worker& worker) {
+  const uint64_t random = worker.Random();
+  const uint64_t index = random % kKeys, value = random, key = KeyOf(index);
+  const unsigned what = static_cast<unsigned>(random >> 40) % 100;
+  if (what < kFinds) {
+    const std::optional<uint64_t> found = map.Find(key);
+    if (found && *found % kKeys != index) worker.Torn();
+    Keep(found.has_value());
+  } else if (what < kFinds + kAssigns) {
+    map.Assign(key, value);
+  } else {
+    map.Erase(key);
+    map.Insert(key, value);
+  }
+}
 template <class Map, unsigned kFinds, unsigned kAssigns>
 auto Mix() {
   Map* const map = &Filled<Map>();
-  return Ops([map](Worker& worker) {
-           const uint64_t random = worker.Random();
-           const uint64_t index = random % kKeys, value = random, key = KeyOf(index);
-           const unsigned what = static_cast<unsigned>(random >> 40) % 100;
-           if (what < kFinds) {
-             const std::optional<uint64_t> found = map->Find(key);
-             if (found && *found % kKeys != index) worker.Torn();
-             Keep(found.has_value());
-           } else if (what < kFinds + kAssigns) {
-             map->Assign(key, value);
-           } else {
-             map->Erase(key);
-             map->Insert(key, value);
-           }
-         })
-      .CountLost([map](const Performed&) { return kKeys - map->size(); });
+  return Ops([map](Worker& worker) { Do<kFinds, kAssigns>(*map, worker); }).CountLost([map](const Performed&) {
+    return kKeys - map->size();
+  });
+}
+// Nothing is shared but the machine.
+template <class Map, unsigned kFinds, unsigned kAssigns>
+auto MixOfOwn() {
+  const std::array<Map*, 2> maps = {&Filled<Map, 0>(), &Filled<Map, 1>()};
+  return [maps](Worker& worker) { Do<kFinds, kAssigns>(*maps[static_cast<size_t>(worker.index)], worker); };
 }
 
 // A map that stays in the cache, finds only.
@@ -229,6 +238,8 @@ void AddMix(Row& row, bool peers) {
   row.PeerOf<Cuckoo>("libcuckoo", []<class T>() { return Mix<T, kFinds, kAssigns>(); });
   if (row.options().threads == 1)
     row.Floor("unguarded flat_hash_map", [] { return Mix<Unguarded, kFinds, kAssigns>(); });
+  if (row.options().threads == 2)
+    row.Floor("an unguarded flat_hash_map each", [] { return MixOfOwn<Unguarded, kFinds, kAssigns>(); });
 }
 
 HOTPATH_BENCH_ROWS(rows) {

@@ -7,8 +7,12 @@ namespace {
 
 using arena_internal::Block;
 
-// Blocks stop doubling here, so that a large arena is over-reserved by a block and not by half.
-constexpr size_t kMaxGrowth = 1 << 20;
+// A block is 4 times the one before, for each costs a malloc; from here on twice, so that what is kept comes close to
+// max_retained, and no more than the last, so that a large arena is over-reserved by a block and not by half.
+constexpr size_t kLarge = 256 << 10;
+constexpr size_t kLargest = 1 << 20;
+
+size_t Grown(size_t size) noexcept { return std::min((size < kLarge ? 4 : 2) * size, kLargest); }
 
 // No object is larger; leaves room to add a header, a redzone and an alignment without overflow.
 constexpr size_t kMaxBytes = PTRDIFF_MAX - 2 * Arena::kMaxAlign;
@@ -34,7 +38,7 @@ void* Arena::AllocateSlowly(size_t bytes, size_t align) {
   if (block != nullptr) {
     *link = block->next;
   } else {
-    const size_t grown = block_ == &root_ ? options_.first_block : std::min(2 * block_->size, kMaxGrowth);
+    const size_t grown = block_ == &root_ ? options_.first_block : Grown(block_->size);
     const size_t size = (std::max(grown, enough) + kGranule - 1) / kGranule * kGranule;
     block = ::new (::operator new(size)) Block;
     block->size = size;

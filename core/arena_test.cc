@@ -559,7 +559,7 @@ TEST(ArenaTest, RewindKeepsBlocksUpToTheLimitAndFreesTheRest) {
 }
 
 TEST(ArenaTest, EmptyFirstBlockCountsAsRetained) {
-  Arena arena({.first_block = 4096, .max_retained = 4096 + 8192 - 8});
+  Arena arena({.first_block = 4096, .max_retained = 4096 + 16384 - 8});
   for (int round = 0; round < 3; ++round) {
     const ArenaScope scope(arena);
     EXPECT_NE(arena.Allocate(100), nullptr);
@@ -568,7 +568,7 @@ TEST(ArenaTest, EmptyFirstBlockCountsAsRetained) {
   {
     const ArenaScope scope(arena);
     EXPECT_NE(arena.Allocate(8000), nullptr);
-    EXPECT_EQ(arena.BytesReserved(), 4096u + 8192u);
+    EXPECT_EQ(arena.BytesReserved(), 4096u + 16384u);
   }
   EXPECT_EQ(arena.BytesReserved(), 4096u) << "both are empty, and together over the limit";
 }
@@ -619,17 +619,17 @@ TEST(ArenaTest, SameRequestAgainNeedsNoNewBlock) {
 
 TEST(ArenaTest, SpareBlockTooSmallForARequestStaysSpareForALaterOne) {
   Arena arena({.first_block = 1000, .max_retained = 1 << 20});
-  for (size_t bytes : {900, 1900, 3900}) EXPECT_NE(arena.Allocate(bytes), nullptr);
+  for (size_t bytes : {900, 3900, 15'900}) EXPECT_NE(arena.Allocate(bytes), nullptr);
   arena.Reset();
   const size_t reserved = arena.BytesReserved();
-  for (size_t bytes : {900, 3900, 1900}) EXPECT_NE(arena.Allocate(bytes), nullptr);
+  for (size_t bytes : {900, 15'900, 3900}) EXPECT_NE(arena.Allocate(bytes), nullptr);
   EXPECT_EQ(arena.BytesReserved(), reserved);
   arena.Reset();
   EXPECT_NE(arena.Allocate(900), nullptr);
   EXPECT_NE(arena.Allocate(100'000), nullptr);  // too large for either
   const size_t with_large = arena.BytesReserved();
   EXPECT_GT(with_large, reserved);
-  for (size_t bytes : {3900, 1900}) EXPECT_NE(arena.Allocate(bytes), nullptr);
+  for (size_t bytes : {15'900, 3900}) EXPECT_NE(arena.Allocate(bytes), nullptr);
   EXPECT_EQ(arena.BytesReserved(), with_large);
 }
 

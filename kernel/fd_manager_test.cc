@@ -30,11 +30,11 @@ TEST_F(FdManagerTest, TheLowestFreeNumberIsGivenOutAsByASearch) {
   FdTable& table = fds.TableOf(1);
   std::map<Fd, File*> model;
   std::mt19937 rng(1);
-  constexpr uint64_t kLimit = 9000;
+  constexpr uint64_t kLimit = 4500;
   const std::shared_ptr<File> file = NewFile();
-  for (int step = 0; step < 60000; ++step) {
+  for (int step = 0; step < 30000; ++step) {
     // Grow in the first half, so that whole words and groups of words fill up.
-    const bool close = rng() % (step < 30000 ? 8 : 2) == 0;
+    const bool close = rng() % (step < 15000 ? 8 : 2) == 0;
     if (close && !model.empty()) {
       auto victim = model.lower_bound(static_cast<Fd>(rng() % kLimit));
       if (victim == model.end()) victim = std::prev(victim);

@@ -1,12 +1,19 @@
 #ifndef HOTPATH_BENCH_BASE_RECLAIMERS_H_
 #define HOTPATH_BENCH_BASE_RECLAIMERS_H_
 
+#include <array>
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "bench/base/rows.h"
 #include "bench/base/ticks.h"
+#include "hotpath/core/base/cacheline.h"
+#include "hotpath/core/base/sync.h"
 
 // What benchmarks of reclamation share: the libraries of others as far as the stanza names them in its proof_deps, how
 // these get to know their threads, and writers beside readers.
@@ -37,6 +44,62 @@ extern "C" {
 #endif
 
 namespace hotpath::bench {
+
+// What a reader does if those who reclaim are to know of it, and no more: a store to a line of its own before, and one
+// after. The floor of reads under a guard.
+class Announcement {
+ public:
+  Announcement() {
+    mine_.store(epoch_.load(std::memory_order::acquire), std::memory_order::release);
+    StdSync::FreeLightFence();
+  }
+  ~Announcement() { mine_.store(0, std::memory_order::release); }
+  Announcement(const Announcement&) = delete;
+  Announcement& operator=(const Announcement&) = delete;
+
+  static const std::atomic<uint64_t>& Mine() { return mine_; }
+
+ private:
+  alignas(kCacheLineSize) static inline constinit std::atomic<uint64_t> epoch_{1};
+  alignas(kCacheLineSize) static inline constinit thread_local std::atomic<uint64_t> mine_{0};
+};
+
+// The floor of what destroys later: the objects of one thread, `kBatch` at once, after one fence and a look at each
+// reader.
+template <class T, size_t kBatch = 1024>
+class Batch {
+ public:
+  ~Batch() { Destroy(); }
+  void Begin(Worker&) {
+    const std::lock_guard lock(mu_);
+    readers_.push_back(&Announcement::Mine());
+  }
+  void End(Worker&) {
+    const std::lock_guard lock(mu_);
+    std::erase(readers_, &Announcement::Mine());
+  }
+  void Retire(std::unique_ptr<T> object) {
+    objects_[count_++] = std::move(object);
+    if (count_ == kBatch) Destroy();
+  }
+
+ private:
+  void Destroy() {
+    StdSync::HeavyFence();
+    {
+      const std::lock_guard lock(mu_);
+      for (const std::atomic<uint64_t>* reader : readers_) {
+        for (SpinWait<> wait; reader->load(std::memory_order::acquire) != 0;) wait();
+      }
+    }
+    for (size_t i = 0; i < count_; ++i) objects_[i] = nullptr;
+    count_ = 0;
+  }
+  std::mutex mu_;
+  std::vector<const std::atomic<uint64_t>*> readers_;
+  size_t count_ = 0;
+  std::array<std::unique_ptr<T>, kBatch> objects_;
+};
 
 // `ops`, whose threads call the Begin(Worker&) and End(Worker&) of what they share, if it has them.
 template <class T>

@@ -71,10 +71,10 @@ def best_peer(row):
 
 
 def floor_of(row, floors):
-    """The row's own floor, or the standard one that it names, of the same binary's run."""
-    own = first(row, "floor")
-    if own is not None:
-        return own
+    """The row's own floor, of several the highest; or the standard one that it names, of the same binary's run."""
+    own = [c for c in row["contenders"] if c["role"] == "floor"]
+    if own:
+        return max(own, key=lambda c: figure(c).median if figure(c) else 0)
     for floor in floors:
         if floor["id"] == "floor/" + row["floor"]:
             return floor["contenders"][0]
