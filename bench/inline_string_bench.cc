@@ -1,5 +1,7 @@
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <iterator>
 #include <random>
 #include <string>
@@ -42,6 +44,17 @@ using Boost24 = boost::container::small_vector<char, 24>;
 struct Bytes24 {
   explicit Bytes24(std::string_view text) { text.copy(bytes, sizeof(bytes)); }
   char bytes[24] = {};
+};
+
+// Nor this: text of 8 to 16 bytes, whatever follows it, which is the least that making a string from it takes.
+struct TwoWords {
+  explicit TwoWords(std::string_view text) : size(text.size()) {
+    if (size < 8 || size > 16) std::abort();
+    std::memcpy(bytes, text.data(), 8);
+    std::memcpy(bytes + size - 8, text.data() + size - 8, 8);
+  }
+  char bytes[16];
+  size_t size;
 };
 
 constexpr int kBatch = 64;
@@ -253,6 +266,7 @@ void BM_Find(benchmark::State& state) {
 
 HOTPATH_BENCH_ALL(BM_Construct, HOTPATH_LENGTHS);
 HOTPATH_BENCH_ALL(BM_Copy, HOTPATH_LENGTHS);
+BENCHMARK_TEMPLATE(BM_Construct, TwoWords)->Arg(15);
 BENCHMARK_TEMPLATE(BM_Copy, Bytes24)->Arg(15)->Arg(23);
 HOTPATH_BENCH_ALL(BM_ConstructAndMove, HOTPATH_LENGTHS);
 HOTPATH_BENCH_ALL(BM_Equal, HOTPATH_LENGTHS);
@@ -330,6 +344,9 @@ HOTPATH_BENCH_ROWS(rows) {
             .AtLeast(goals.std_string, "std::string");
     if (goals.what == std::string_view("Copy") && goals.length < 24) {
       row.Benchmark(Role::kFloor, "24 bytes", name("Bytes24"));
+    }
+    if (goals.what == std::string_view("Construct") && goals.length < 16) {
+      row.Benchmark(Role::kFloor, "two words", name("TwoWords"));
     }
 #if HOTPATH_HAVE_BOOST
     row.Benchmark(Role::kPeer, "boost small_vector<char, 24>", name("Boost24"));

@@ -126,6 +126,15 @@ def goals(rows, floors_of):
     return lines
 
 
+def shortfall(line):
+    """Of a goal that was missed: "floor" if the row's floor would miss it too, "spread" if some rounds met it, else "missed"."""
+    ratio, measured = line["goal"]["ratio"], line["measured"]
+    if line["reach"] and line["reach"].median < ratio:
+        return "floor"
+    met_once = measured.max >= ratio if line["goal"]["at_least"] else measured.min <= ratio
+    return "spread" if met_once else "missed"
+
+
 def claimed(claim, row):
     """The quantity that a claim is about, as a Spread; None where it was not measured."""
     ours, naive = first(row, "ours"), first(row, "naive")

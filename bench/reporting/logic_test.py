@@ -122,6 +122,11 @@ class SummaryTest(unittest.TestCase):
         self.assertIsNone(logic.floor_of(row(floor="none"), [floor]))
 
 
+    def test_of_several_floors_the_highest_counts(self):
+        low, high, unknown = contender("floor", [1, 3], "low"), contender("floor", [3, 3], "high"), contender("floor", [], "unknown")
+        self.assertEqual(logic.floor_of(row(low, high, unknown), []), high)
+
+
 class GoalTest(unittest.TestCase):
     ROW = row(contender("ours", [2, 2]), contender("naive", [30, 30], "mutex"))
 
@@ -149,6 +154,19 @@ class GoalTest(unittest.TestCase):
         self.assertEqual(logic.reach(row(*self.ROW["contenders"], floor), goal, []).median, 20)
         self.assertIsNone(logic.reach(self.ROW, goal, [standard]))
         self.assertIsNone(logic.reach(row(*self.ROW["contenders"], floor), {**goal, "at_least": False}, []))
+
+
+    def test_why_a_goal_was_missed_is_told(self):
+        def why(floor, measured, ratio, at_least=True):
+            measured_row = row(contender("ours", measured), contender("naive", [30] * len(measured), "mutex"), contender("floor", [floor]))
+            goal = {"against": "mutex", "at_least": at_least, "ratio": ratio}
+            return logic.shortfall(logic.goals([{**measured_row, "goals": [goal]}], lambda row: [])[0])
+
+        self.assertEqual(why(1, [2, 2, 2], 40), "floor")
+        self.assertEqual(why(1, [2, 2, 1], 30), "spread")
+        self.assertEqual(why(1, [2, 2, 1.5], 30), "missed")
+        self.assertEqual(why(1, [60, 60, 30], 1, at_least=False), "spread")
+        self.assertEqual(why(1, [60, 60, 60], 1, at_least=False), "missed")
 
 
 class MergeTest(unittest.TestCase):
@@ -206,6 +224,18 @@ class RenderTest(unittest.TestCase):
         self.assertIn("goals: 1 met, 1 missed, 0 not measured", text)
         self.assertIn("missed x/y/t1: >= 30.0 x naive, measured 10.0 (10.0 to 10.0); the floor itself would be 20.0", text)
         self.assertIn("<td>20.0 (20.0 to 20.0)</td>", page)
+
+    def test_missed_goals_are_grouped_by_reason(self):
+        goals = [{"against": "naive", "at_least": True, "ratio": ratio} for ratio in (2, 15, 30)]
+        rows = [row(contender("naive", [100, 100]), contender("ours", [10, 10]), contender("floor", [5, 5]), goals=goals)]
+        report = {"stamp": {"cpu": "x"}, **logic.merge([run("a_bench", *rows)])}
+        lines, goals, floors, _ = report_tool.conclude(report, [SPEEDUP])
+        text = render.markdown(report, lines, goals, floors)
+        self.assertIn("1 met, 2 missed, 0 not measured", text)
+        out_of_reach, spread, missed = text.split("### ")[1:]
+        self.assertIn("| x/y/t1 | >= 30.0 x naive | 10.0 (10.0 to 10.0) | 20.0 |", out_of_reach)
+        self.assertNotIn("x/y/t1", spread)
+        self.assertIn("| x/y/t1 | >= 15.0 x naive | 10.0 (10.0 to 10.0) | 20.0 |", missed)
 
     def test_the_simulation_is_called_one(self):
         floor = lambda name, ns: row(contender("floor", [ns]), row_id="floor/" + name)

@@ -53,6 +53,37 @@ def goal_word(line):
     return "not measured" if line["met"] is None else "met" if line["met"] else "missed"
 
 
+def goals_text(goals):
+    words = [goal_word(line) for line in goals]
+    return "%d met, %d missed, %d not measured" % tuple(words.count(w) for w in ("met", "missed", "not measured"))
+
+
+SHORTFALLS = (("floor", "Out of reach: the row's floor would miss them too"), ("spread", "Within the spread: some rounds met them"),
+              ("missed", "Missed"))
+
+
+def markdown(report, lines, goals, floors):
+    """The claims and the goals, for a dated file."""
+    stamp = report["stamp"]
+    out = [", ".join("%s %s" % kv for kv in stamp.items()) + "."]
+    out += ["", "Floors: " + "; ".join("%s %s %s" % (name, number(s.median), unit) for name, (s, unit, _) in sorted(floors.items())) + "."]
+    out += ["", "## The seed's claims", "", "| # | claim | row | measured | verdict |", "|---|---|---|---|---|"]
+    for line in lines:
+        claim = line["claim"]
+        out.append("| %s | %s: %s | %s | %s | %s |" % (
+            claim["optimisation"] or "", claim["title"], claim["text"], line["row"]["id"] if line["row"] else "-",
+            measured_text(line), verdict_text(line)))
+    out += ["", "## Goals", "", goals_text(goals).capitalize() + "."]
+    missed = [line for line in goals if line["met"] is False]
+    for word, title in SHORTFALLS:
+        out += ["", "### " + title, "", "| row | goal | measured | the floor would give |", "|---|---|---|---|"]
+        for line in missed:
+            if logic.shortfall(line) == word:
+                out.append("| %s | %s | %s | %s |" % (line["row"]["id"], goal_text(line["goal"]), spread_text(line["measured"]),
+                                                      number(line["reach"].median) if line["reach"] else ""))
+    return "\n".join(out) + "\n"
+
+
 def text(report, lines, goals, floors, predictions):
     out = ["", "machine: " + ", ".join("%s %s" % kv for kv in report["stamp"].items()), ""]
     out.append("floors of this run: " + "; ".join(
@@ -68,8 +99,7 @@ def text(report, lines, goals, floors, predictions):
                    (line["row"]["id"], named_figure(line["naive"]), named_figure(line["ours"]),
                     named_figure(line["peer"]), named_figure(line["floor"])))
         out.append("     measured %s: %s" % (measured_text(line), verdict_text(line)))
-    words = [goal_word(line) for line in goals]
-    out += ["", "goals: %d met, %d missed, %d not measured" % tuple(words.count(w) for w in ("met", "missed", "not measured"))]
+    out += ["", "goals: " + goals_text(goals)]
     for line in goals:
         if goal_word(line) == "met":
             continue

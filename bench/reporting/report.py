@@ -119,7 +119,8 @@ def main(argv):
     print(render.text(report, lines, goals, floors, predictions))
     pathlib.Path(out, "report.html").write_text(
         render.page(report, lines, goals, floors, predictions, render.plots(report, predictions)))
-    print("wrote %s/report.json and report.html" % out)
+    pathlib.Path(out, "report.md").write_text(render.markdown(report, lines, goals, floors))
+    print("wrote %s/report.json, report.html and report.md" % out)
     for name in failures:
         print("failed: " + name)
     return 1 if failures else 0
