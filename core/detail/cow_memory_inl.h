@@ -327,8 +327,9 @@ class Tree {
   Place Locate(uint64_t number) {
     Slot slot = Root();
     for (;;) {
-      if (*slot.target == nullptr || !static_cast<Node*>(*slot.target)->Covers(number))
+      if (*slot.target == nullptr || !static_cast<Node*>(*slot.target)->Covers(number)) {
         Plant(slot, number, number, true);
+      }
       Node& node = Own(slot, epoch_);
       if (!node.IsLeaf()) {
         slot = At(node, node.IndexOf(number));
