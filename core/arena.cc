@@ -7,8 +7,8 @@ namespace {
 
 using arena_internal::Block;
 
-// A block is 4 times the one before, for each costs a malloc; from here on twice, so that what is kept comes close to
-// max_retained, and no more than the last, so that a large arena is over-reserved by a block and not by half.
+// A block is 4 times the one before, for each costs a malloc; from here on twice, and no more than the last, so that a
+// large arena is over-reserved by a block and not by half.
 constexpr size_t kLarge = 256 << 10;
 constexpr size_t kLargest = 1 << 20;
 
@@ -38,8 +38,14 @@ void* Arena::AllocateSlowly(size_t bytes, size_t align) {
   if (block != nullptr) {
     *link = block->next;
   } else {
-    const size_t grown = block_ == &root_ ? options_.first_block : Grown(block_->size);
-    const size_t size = (std::max(grown, enough) + kGranule - 1) / kGranule * kGranule;
+    size_t wanted = options_.first_block;
+    if (block_ != &root_) {
+      wanted = Grown(block_->size);
+      // But no more than can be kept, if that is worth a block: or each request like this one would need a new one.
+      const size_t left = (options_.max_retained - std::min(options_.max_retained, reserved_)) / kGranule * kGranule;
+      if (left >= std::max(options_.first_block, kGranule)) wanted = std::min(wanted, left);
+    }
+    const size_t size = (std::max(wanted, enough) + kGranule - 1) / kGranule * kGranule;
     block = ::new (::operator new(size)) Block;
     block->size = size;
     reserved_ += size;

@@ -26,7 +26,8 @@ class Arena;
 class ArenaScope;
 
 struct ArenaOptions {
-  // Bytes of the first block. A later one is 4 times the one before, from 256 KiB on twice, up to 1 MiB.
+  // Bytes of the first block. A later one is 4 times the one before, from 256 KiB on twice, up to 1 MiB; the one that
+  // would go beyond max_retained is smaller, so that it does not.
   size_t first_block = 16 << 10;
   size_t max_retained = 1 << 20;  // bytes of empty blocks that Rewind and Reset keep for reuse; the rest is freed
 };

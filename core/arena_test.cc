@@ -567,8 +567,8 @@ TEST(ArenaTest, EmptyFirstBlockCountsAsRetained) {
   EXPECT_EQ(arena.BytesReserved(), 4096u);
   {
     const ArenaScope scope(arena);
-    EXPECT_NE(arena.Allocate(8000), nullptr);
-    EXPECT_EQ(arena.BytesReserved(), 4096u + 16384u);
+    EXPECT_NE(arena.Allocate(17'000), nullptr);
+    EXPECT_GT(arena.BytesReserved(), 4096u + 17'000u);
   }
   EXPECT_EQ(arena.BytesReserved(), 4096u) << "both are empty, and together over the limit";
 }
@@ -615,6 +615,26 @@ TEST(ArenaTest, SameRequestAgainNeedsNoNewBlock) {
   }
   EXPECT_EQ(heap.Since().allocations, 0u);
   EXPECT_EQ(arena.BytesReserved(), reserved);
+}
+
+// Whatever its blocks are: of what a request takes, up to max_retained, nothing comes from the heap the next time.
+TEST(ArenaTest, RequestsUpToWhatIsRetainedNeedNoNewBlockEither) {
+  for (const size_t large : {150'000, 250'000, 262'000, 400'000, 700'000, 990'000}) {
+    for (const size_t small : {100, 1'000, 10'000}) {
+      Arena arena;
+      const auto request = [&] {
+        EXPECT_NE(arena.Allocate(small), nullptr);
+        EXPECT_NE(arena.Allocate(large), nullptr);
+        while (arena.BytesUsed() + small < 1'000'000) EXPECT_NE(arena.Allocate(small), nullptr);
+      };
+      request();
+      arena.Reset();
+      const bench::HeapMark heap;
+      request();
+      arena.Reset();
+      EXPECT_EQ(heap.Since().allocations, 0u) << large << " among " << small;
+    }
+  }
 }
 
 TEST(ArenaTest, SpareBlockTooSmallForARequestStaysSpareForALaterOne) {

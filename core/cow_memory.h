@@ -159,8 +159,8 @@ class BasicCowMemory {
     }
   }
 
-  // All of `out` or nothing. The error has the first address that cannot be read: EFAULT if it is not mapped or past
-  // the end, EACCES if it is protected.
+  // All of `out` or nothing. The error has the first address that cannot be read: EFAULT if it is not mapped, EACCES if
+  // it is protected. A range past the end is EFAULT at its start.
   Result<void> Read(uint64_t address, std::span<std::byte> out) const {
     if (out.empty()) return {};
     const ReadLock lock(lock_);
@@ -521,7 +521,7 @@ struct CowTotals {
 // Contract  Create and Fork give a pid a memory, Free takes it away. Each is one step to the table; a Fork's child is
 //           what its parent was at some time during the call, and its pid appears later. What Get returned lives on
 //           after Free. ESRCH: no memory has that pid. EEXIST: one has it already, also if parent and child are the
-//           same. ENOMEM: nothing was changed.
+//           same. ENOMEM: nothing was changed, but that a parent may count pages as stolen.
 // Progress  All blocking. The lock over the table is held for a lookup, never while bytes are copied or freed.
 // Cost      A lookup under the lock, two RMWs for the handle, and what CowMemory says.
 // Not for   fork(2) amid another thread's call.

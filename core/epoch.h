@@ -132,8 +132,8 @@ class BasicEpochDomain {
   // unreachable for those who pin from now on. Null is ignored. If T is a Retiree, nothing is allocated and, once this
   // thread is registered, nothing thrown. Otherwise bad_alloc may be thrown; then the caller still owns the object.
   // Deleters run in any thread that calls this domain, mostly the one that retired; what idle threads left, others find
-  // later. They may pin, retire and reclaim; they must not throw. They may Synchronize only if no thread retires or
-  // reclaims while it is pinned, for it may be the one that runs them.
+  // later. They may retire and reclaim, and pin if the Guard ends in them, as may on_stall; they must not throw. They
+  // may Synchronize only if no thread retires or reclaims while it is pinned, for it may be the one that runs them.
   template <class T>
     requires(std::is_object_v<T> && !std::is_array_v<T> &&
              !std::same_as<std::remove_cv_t<T>, typename BasicEpochDomain<Sync>::Retiree>)

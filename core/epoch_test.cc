@@ -483,6 +483,36 @@ TEST(EpochTest, GrowingDomainGoesBeyondTheBoundAndSaysSo) {
   EXPECT_EQ(domain.TryReclaim(), 1'000u);
 }
 
+// A thread that reclaims while another has 10,000 objects in hand, about to be destroyed, takes them for garbage that
+// stays; when they are gone, the next pass must not wait for as many again.
+TEST(EpochTest, WhatIsBeingDestroyedDoesNotPutTheNextPassOff) {
+  std::atomic<int> ends{0};
+  EpochDomain domain(EpochOptions{.max_pending = 4'096, .when_full = EpochOptions::kGrow});
+  struct Meets {
+    EpochDomain& domain;
+    std::atomic<int>& ends;
+    ~Meets() {
+      std::thread([this] {
+        for (int i = 0; i < 2'000; ++i) domain.Retire(new Tracked(ends));
+      }).join();
+    }
+  };
+  {
+    const EpochDomain::Guard guard = domain.Pin();
+    for (int i = 0; i < 10'000; ++i) domain.Retire(new Tracked(ends));
+    domain.Retire(new Meets{domain, ends});  // the last is the first to be destroyed
+  }
+  domain.TryReclaim();
+  const uint64_t over_limit = domain.Stats().over_limit;
+  size_t most = 0;
+  for (int i = 0; i < 8'000; ++i) {
+    domain.Retire(new Tracked(ends));
+    most = std::max(most, domain.Stats().pending);
+  }
+  EXPECT_LE(most, 4'096u);
+  EXPECT_EQ(domain.Stats().over_limit, over_limit);
+}
+
 TEST(EpochTest, IdleThreadsDoNotUseUpTheBound) {
   std::atomic<int> ends{0};
   EpochDomain domain(EpochOptions{.max_pending = 200});

@@ -184,7 +184,10 @@ class Counter {
   // go on, it must not lose. Returns which. It costs what those additions cost, and while it measures, additions of
   // other threads may be combined, and so wait. If a thread is at it, a second one returns at once.
   bool Tune() noexcept {
-    if (!tuning_.TryLock()) return combining_.load(std::memory_order::relaxed);
+    if (!tuning_.TryLock()) {
+      if (measuring_.load(std::memory_order::relaxed)) return combining_.load(std::memory_order::relaxed);
+      tuning_.Lock();  // somebody looks, or overrides: that is soon over
+    }
     const bool wins = Measure();
     rest_ = 0;
     tuning_.Unlock();
@@ -274,6 +277,7 @@ class Counter {
 
   // Under tuning_.
   bool Measure() noexcept {
+    measuring_.store(true, std::memory_order::relaxed);
     const bool combines = combining_.load(std::memory_order::relaxed);
     const auto add = [this](uint64_t delta) { Add(delta); };
     const auto time = [&](bool combining) {
@@ -291,6 +295,7 @@ class Counter {
     const auto hardware = direct[kTuningRounds / 2], ours = combined[kTuningRounds / 2];
     const bool wins = combines ? ours <= hardware : ours + ours / 4 <= hardware;
     Switch(wins);
+    measuring_.store(false, std::memory_order::relaxed);
     return wins;
   }
   bool IsContended() noexcept {
@@ -302,35 +307,42 @@ class Counter {
     return Time(add_to(value_), kLookAdditions) > kContended * alone;
   }
 
-  // Two looks in a row must say so, for a thread that was interrupted looks as if it was contended. Looks in vain
-  // become rare, for a sum may come back to this value again and again.
+  // Looks and measurements in vain become rare, for a sum may come back to this value again and again.
   [[gnu::cold, gnu::noinline]] uint64_t Look(uint64_t before) noexcept {
     if (!tuning_.TryLock()) return before;
     if (rest_ == 0) {
-      next_rest_ = LookAround() ? 0 : std::min(2 * next_rest_ + 1, kMaxRest);
-      rest_ = next_rest_;
+      rest_ = LookAround();
     } else if (rest_ != kForEver) {
       --rest_;
     }
     tuning_.Unlock();
     return before;
   }
-  // False if it was in vain.
-  bool LookAround() noexcept {
-    if (combining_.load(std::memory_order::relaxed)) return Measure(), true;
-    if (!IsContended()) return contended_in_a_row_ = 0, false;
-    contended_.store(contended_.load(std::memory_order::relaxed) + 1, std::memory_order::relaxed);
-    if (++contended_in_a_row_ < kTuneAfter) return true;
-    contended_in_a_row_ = 0;
-    return Measure();
+  // Returns how many looks to leave out now. Two in a row must find it contended, for a thread that was interrupted
+  // looks as if it was.
+  uint32_t LookAround() noexcept {
+    if (!combining_.load(std::memory_order::relaxed)) {
+      if (!IsContended()) {
+        contended_in_a_row_ = refused_rest_ = 0;
+        return Longer(quiet_rest_);
+      }
+      quiet_rest_ = 0;
+      contended_.store(contended_.load(std::memory_order::relaxed) + 1, std::memory_order::relaxed);
+      if (++contended_in_a_row_ < kTuneAfter) return 0;
+      contended_in_a_row_ = 0;
+    }
+    return Measure() ? refused_rest_ = 0 : Longer(refused_rest_);
   }
+  static uint32_t Longer(uint32_t& rest) noexcept { return rest = std::min(2 * rest + 1, kMaxRest); }
 
   alignas(kLine) Atomic<uint64_t> value_;
   alignas(kLine) Atomic<bool> combining_{false};  // read by every addition, so not where they write
+  Atomic<bool> measuring_{false};
   typename Sync::Mutex tuning_;
-  // Under tuning_, but that anybody reads contended_.
+  // Under tuning_, but that anybody reads contended_ and measuring_.
   uint32_t contended_in_a_row_ = 0;
-  uint32_t rest_ = 0, next_rest_ = 0;  // looks to leave out, now and after the next one that is in vain
+  uint32_t rest_ = 0;                           // looks to leave out
+  uint32_t quiet_rest_ = 0, refused_rest_ = 0;  // as many as that after the last look, or measurement, in vain
   Atomic<uint64_t> contended_{0};
   Combiner combiner_;
 };
@@ -341,9 +353,10 @@ class Counter {
 //
 // Contract  Linearizable, the previous values exact. Orders mean what they mean to std::atomic; an addition that is
 //           combined is seq_cst. It starts with the hardware's addition. About every millionth addition, found by the
-//           value before (none in even steps), times a few more beside additions to a line of its own; if it was
-//           contended twice in a row, both ways are measured (Tune), and combining begins if it wins by a quarter and
-//           ends when it loses. On x86-64 `lock xadd` has won wherever it was measured: there this is a std::atomic.
+//           value before (none in even steps from an even one), times a few more beside additions to a line of its own;
+//           if it was contended twice in a row, both ways are measured (Tune), and combining begins if it wins by a
+//           quarter and ends when it loses. On x86-64 `lock xadd` has won wherever it was measured: there this is a
+//           std::atomic.
 // Progress  FetchAdd, FetchSub wait-free, blocking while combining and amid Tune. Load, Store wait-free. SetCombining,
 //           Tune blocking.
 // Cost      FetchAdd: 1 RMW, 1 load of a line that is hardly ever written; no other write. A look: 128 additions. While

@@ -674,6 +674,20 @@ TEST(FlatCombiningCounterLookTest, LooksThatLeadToNothingBecomeRareAndContention
   Look(counter, kContended);
 }
 
+TEST(FlatCombiningCounterLookTest, MeasurementsThatLeadToNothingBecomeRareUntilItIsQuiet) {
+  CounterBy<ScriptedClock> counter;
+  for (int again = 0; again < 2; ++again) {
+    for (const int rest : {1, 3, 7, 15, 31, 63, 64, 64}) {
+      Look(counter, kContended);
+      Look(counter, Then(kContended, Rounds(1000, 1500)));
+      EXPECT_FALSE(counter.Stats().combining);
+      for (int i = 0; i < rest; ++i) Look(counter, {});
+    }
+    Look(counter, kQuiet);
+    Look(counter, {});
+  }
+}
+
 // A clock that has another thread override what is being measured.
 struct MeddlingClock : ScriptedClock {
   static inline CounterBy<MeddlingClock>* counter = nullptr;

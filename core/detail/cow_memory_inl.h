@@ -165,6 +165,7 @@ class Tree {
   static constexpr size_t kPageBytes = size_t{1} << kPageBits, kFanout = size_t{1} << kFanoutBits;
   static constexpr uint64_t kLastPage = ~uint64_t{0} >> kPageBits;
   static_assert(kPageBits >= 1 && kPageBits <= 30 && kFanoutBits >= 1 && kFanoutBits <= 8);
+  static_assert((64 - kPageBits + kFanoutBits - 1) / kFanoutBits * kFanoutBits <= 64, "the root would be too wide");
 
  private:
   static constexpr uint8_t kWholeLog = kOptions.weight_bits;

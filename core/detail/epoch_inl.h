@@ -87,6 +87,7 @@ BasicEpochDomain<Sync>::~BasicEpochDomain() {
     ForEachRecord([&](Record& record, uint32_t) {
       Retiree* old = record.old.Read();
       record.old.Write(nullptr);
+      record.old_count.Write(0);
       destroy(old);
       destroy(record.limbo.exchange(nullptr, std::memory_order::relaxed));
     });
@@ -439,6 +440,9 @@ size_t BasicEpochDomain<Sync>::DestroyReady(Record& self) noexcept {
     self.in_hand.store(self.in_hand.load(std::memory_order::relaxed) - count, std::memory_order::relaxed);
   }
   self.is_destroying.Write(false);
+  // Who passed meanwhile took for garbage that stays what was in hand here.
+  const int64_t next = pending_.load(std::memory_order::relaxed) + batch_;
+  if (next < next_pass_.load(std::memory_order::relaxed)) next_pass_.store(next, std::memory_order::relaxed);
   return destroyed;
 }
 
