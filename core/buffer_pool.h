@@ -182,7 +182,7 @@ using PooledBuffer = BasicPooledBuffer<>;
 //           space, a thread's cache in it 7 KiB, a batch's box 264 bytes: they stay until the pool ends, and no Stats
 //           count them.
 // Not for   Signal handlers, memory that must be zero (but see scrub), alignment above 64. A new_handler may Trim a
-//           pool, but neither get nor drop its buffers.
+//           pool, but neither get nor drop its buffers; where not even 17 KB are left, Trim may find nothing.
 // Proof     buffer_pool_model fails if any [tag] below is weakened, but for C7: see models/survivors.txt.
 // Example   PooledBuffer b = PooledBuffer::Medium(); b.append("..."); Buffer kept = std::move(b).Detach();
 // Source    J. Bonwick, J. Adams, "Magazines and Vmem", USENIX 2001.

@@ -38,7 +38,8 @@ struct RcuMapStats {
 // Cost      Find: a Pin, the hash, and 3 dependent loads; no RMW. A write: one lock, one allocation, one store that
 //           readers see, one Retire; amortised, for every doubling copies 8 bytes an entry.
 // Not for   writes from many cores at once (StripedMap), values that are changed in place, Hash and Eq that use the
-//           map, the child of a fork(2) that came amid another thread's write: its next write is a CHECK failure.
+//           map, a new_handler that reclaims or calls the map, the child of a fork(2) that came amid another thread's
+//           write: its next write is a CHECK failure.
 // Proof     rcu_map_model fails if any [tag] below is weakened.
 // Example   RcuMapTest.ReadmeExample. Readers do as in J. Triplett, P. McKenney, J. Walpole, "Resizable, Scalable,
 //           Concurrent Hash Tables via Relativistic Programming" (USENIX ATC 2011); but slots are probed and not

@@ -61,9 +61,9 @@ constexpr F Sum(F a, F b) noexcept {
 //           published and another began; blocking with slots = 1. Write, Store, Add blocking: they spin, then yield.
 // Cost      Read: 2 loads and the copy; no store, no RMW. Write: 1 RMW, two copies. It dirties 2 lines and those of a
 //           slot. No allocation. With slots = 1 the object is sizeof(T) + 24 bytes, rounded up to 16.
-// Not for   pointees that get freed (RcuCell), |T| > 256 B, signal handlers that write, counters that every operation
-//           bumps (StripedCounter), the child of a fork(2) that came amid another thread's write: a CHECK failure, as
-//           is a write by more than Sync::kMaxThreads (4096) threads at once.
+// Not for   pointees that get freed (RcuCell), |T| > 256 B, signal handlers that write or, with one slot, Read,
+//           counters that every operation bumps (StripedCounter), the child of a fork(2) that came amid another
+//           thread's write: a CHECK failure, as is a write by more than Sync::kMaxThreads (4096) threads at once.
 // Proof     seqlock_stats_model fails if any [tag] below is weakened.
 // Example   SeqlockStatsTest.KeepsARunningMean
 template <class T, SeqlockOptions O = SeqlockOptions{}, SyncPolicy Sync = StdSync>

@@ -38,8 +38,8 @@ struct StripedMapStats {
 //           sizes of the stripes, each of a moment during the call: exact if nobody writes. No reference escapes. If a
 //           callback throws, the map is as if it had not been called, but for what it did itself to a value without
 //           kOptimistic, and for what EraseIf has erased or changed by then. Callbacks run under the stripe's lock and
-//           must not call the same map: that is a CHECK failure which names the operation, whatever stripe it meant.
-//           Hash and Eq must not throw.
+//           must not call the same map, nor must destructors of keys, and of values that EraseIf or Clear removes: that
+//           is a CHECK failure which names the operation, whatever stripe it meant. Hash and Eq must not throw.
 // Progress  Find, Contains, Visit: blocking, and with kOptimistic lock-free but for the third attempt that a writer of
 //           the stripe spoils, which takes the lock. size: wait-free. All others: blocking.
 // Cost      Reads with kOptimistic (K and V trivially copyable, and copyable): no store, no RMW; two loads of the

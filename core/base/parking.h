@@ -69,7 +69,8 @@ struct ThreadRecords {
 //           first, and one more for each barge that comes between the first's wake-up and its turn. No allocation; 128
 //           bytes of static memory for each thread there ever was at once.
 // Not for   signal handlers; the child of a fork(2) that came while another thread held it. (Threads that waited for
-//           it, and are not in the child, are forgotten there.)
+//           it, and are not in the child, are forgotten there by its first Lock that has to wait; before, a TryLock may
+//           fail as if they were to come.)
 // Proof     adaptive_lock_model fails if any [tag] below is weakened or says in models/survivors.txt why not.
 // Example   ParkingLockTest.ExcludesWithMutexLock
 //
