@@ -1,6 +1,7 @@
 #include "stress/base/linearizability.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <map>
@@ -483,7 +484,8 @@ TEST(ExpectLinearizableTest, EveryClassicMistakeIsFound) {
 TEST(ExpectLinearizableTest, OperationsThatNeverOverlapFail) {
   setenv("HOTPATH_STRESS_MS", "10", 1);
   EXPECT_NONFATAL_FAILURE(ExpectLinearizable<CounterSpec>(
-                              {.threads = 1, .operations = 3}, [] { return std::make_unique<Counter>(false); },
+                              {.threads = 1, .operations = 3, .patience = std::chrono::milliseconds(20)},
+                              [] { return std::make_unique<Counter>(false); },
                               [](Counter& counter, Rng&, Recorder<CounterSpec>& record) {
                                 record({1}, [&] { return counter.FetchAdd(1); });
                               }),
