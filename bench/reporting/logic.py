@@ -104,7 +104,8 @@ def goal_result(row, goal, floors):
 
 
 def reach(row, goal, floors):
-    """What the row's floor would give of a goal `at_least`, as a Spread: no design gets further on this machine. None where
+    """What the row's floor would give of a goal `at_least`, as a Spread: nobody who has to do what the floor does gets further on this
+    machine; a peer that does less may. None where
     the row has no floor."""
     other, floor = named(row, goal["against"]), floor_of(row, floors)
     if not goal["at_least"] or other is None or floor is None or figure(floor) is None or row["unit"] != "ns":

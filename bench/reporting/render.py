@@ -186,7 +186,7 @@ def page(report, lines, goals, floors, predictions, plots):
         _table(["#", "optimisation", "claim", "row", "naive", "ours", "best peer", "floor", "measured", "verdict"], claims),
         "<h2>Floors, in this run</h2>", _table(["floor", "", "median", "over the binaries"], floor_rows),
         "<h2>Plots</h2>", pictures,
-        "<h2>Goals</h2><p>Reach: what the row's floor would give; no design gets further on this machine.</p>",
+        "<h2>Goals</h2><p>Reach: what the row's floor would give; who has to do what the floor does gets no further on this machine.</p>",
         _table(["row", "goal", "measured", "reach", ""], goal_rows),
         "<h2>Scaling beyond this machine</h2><div class=\"simulation\">", "".join(scaling), "</div>",
         "<h2>Every row</h2>", _table(["row", "role", "contender", "figure", "rounds", "theirs / ours", "p50 / p99 / p99.9 ns", "fairness", "clock"], all_rows),
