@@ -1,6 +1,7 @@
 #ifndef HOTPATH_CORE_EPOCH_H_
 #define HOTPATH_CORE_EPOCH_H_
 
+#include <array>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -43,7 +44,7 @@ struct EpochStats {
   uint64_t reclaimed = 0;                     // deleters run
   uint64_t over_limit = 0;                    // objects retired beyond max_pending
   uint64_t waits = 0;                         // calls of Retire that had to wait for room
-  uint64_t heavy_fences = 0;                  // one per grace period
+  uint64_t heavy_fences = 0;                  // one per grace period, and one to get what others retired last
   uint64_t stalls = 0;                        // reports to on_stall
   size_t threads = 0;                         // living threads that ever pinned or retired here
   std::chrono::nanoseconds longest_pin = {};  // of the readers pinned now that held garbage up: for how long, at least
@@ -58,8 +59,9 @@ struct EpochStats {
 // Progress  Pin and ~Guard wait-free, except a thread's first Pin, which registers: blocking, brief, may throw
 //           bad_alloc. TryReclaim lock-free, Stats wait-free, but for deleters. Retire, Synchronize blocking.
 // Cost      Pin and ~Guard: 2 stores to a line of the thread's own; no RMW, no shared line written; a fence only where
-//           AsymmetricFences() is false. Retire: 1 RMW on a line of the thread's own; up to 1,024 share a HeavyFence.
-//           A domain takes 33 KB, and 256 bytes for each thread at once that ever used it.
+//           AsymmetricFences() is false. Retire: stores to lines of the thread's own, and none to the object's, which
+//           readers may have; 64 share 1 RMW (each has its own where AsymmetricFences() is false), up to 1,024 a
+//           HeavyFence. A domain takes 33 KB, and 1.25 KB for each thread at once that ever used it.
 // Not for   reading across a blocking wait (debug builds CHECK); more than 32,767 Guards at once in one thread.
 // Proof     epoch_model fails if any [tag] below is weakened.
 // Example   EpochTest.ReaderKeepsWhatItReads. After K. Fraser, "Practical lock-freedom" (2004), with asymmetric fences
@@ -174,6 +176,14 @@ class BasicEpochDomain {
   static constexpr bool IsPinned(uint64_t word) noexcept { return (word & kPinned) != 0; }
   static constexpr uint64_t EpochOf(uint64_t word) noexcept { return word >> kEpochShift; }
 
+  // Retired, and in no list yet: putting an object in a list writes to its line, and waits for who has it.
+  struct Fresh {
+    Retiree* object;
+    void (*destroy)(Retiree*);
+  };
+  static constexpr uint32_t kMaxFresh = 64;
+  enum Gate : uint32_t { kOpen, kClosed, kClosedForGood };
+
   // What the domain keeps of a thread, or of several that have one ThreadIndex after another.
   struct alignas(Sync::kLineSize) Record : ThreadExitHook {
     Record() noexcept : ThreadExitHook(&OnThreadExit) {}
@@ -183,8 +193,13 @@ class BasicEpochDomain {
     Atomic<uint64_t> word{0};  // written by the owner only
 
     alignas(Sync::kLineSize) Atomic<Retiree*> limbo{nullptr};  // retired by the owner, last first; anyone takes all
-    Atomic<uint32_t> credit{0};  // of pending_: objects that the owner may retire without asking
     Atomic<size_t> in_hand{0};   // objects that are in no list of the domain, but in the hands of the owner
+    Atomic<uint32_t> credit{0};  // of pending_: objects that the owner may retire without asking
+    // Fresh objects are the owner's, unless who holds the lock has closed the gate and found the owner outside.
+    Atomic<uint32_t> gate{kClosedForGood};
+    Atomic<uint32_t> is_inside{0};
+    Atomic<uint32_t> fresh_count{0};
+    Var<std::array<Fresh, kMaxFresh>> fresh;
     // The owner's only:
     Var<Retiree*> ready{nullptr};  // to be destroyed
     Var<bool> is_destroying{false};
@@ -234,7 +249,17 @@ class BasicEpochDomain {
   }
   [[gnu::cold, gnu::noinline]] Record& PinSlowly();
 
-  void Push(Retiree& object, void (*destroy)(Retiree*));
+  void Push(Fresh retired);
+  [[gnu::noinline]] void PushSlowly(Fresh retired);
+  template <class F>
+  static void IfOpen(Record& self, F&& f) noexcept;
+  static bool AddFresh(Record& self, Fresh retired) noexcept;
+  static void Spend(Record& self) noexcept {
+    // A deleter run by Reserve may have used some of the credit, but never the last of it.
+    self.credit.store(self.credit.load(std::memory_order::relaxed) - 1, std::memory_order::relaxed);
+  }
+  static void Link(Record& to, Retiree* first, Retiree* last) noexcept;
+  static void LinkFresh(Record& self, Record& from) noexcept;
   [[gnu::noinline]] void Reserve(Record& self);
 
   bool TryLock(const Record& self) noexcept;
@@ -246,6 +271,7 @@ class BasicEpochDomain {
     EpochStall stall = {};
   };
   [[nodiscard]] bool IsOutstanding() const noexcept { return stamp_.Read() != passed_.Read(); }
+  void LinkOthersFresh(Record& self, bool wait) noexcept;
   bool Collect(Record& self, Record& from) noexcept;
   void BeginGracePeriod() noexcept;
   bool TryEndGracePeriod(Blocker& blocker) noexcept;

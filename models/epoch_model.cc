@@ -403,21 +403,22 @@ struct DeletersRetire : Model<DeletersRetire, 2> {
 };
 
 // A third thread ends the grace period of a Synchronize, and destroys only its own. What was retired before the call is
-// destroyed when it returns.
+// destroyed when it returns, even if who retired it is just retiring more.
 struct SynchronizeBesideOwnPasses : Model<SynchronizeBesideOwnPasses, 3> {
   struct Flagged : Domain::Retiree {
     explicit Flagged(bool& is_destroyed) : is_destroyed(is_destroyed) {}
     ~Flagged() { is_destroyed = true; }
     bool& is_destroyed;
   };
-  bool first = false, others[2] = {};  // threads of a model take turns
-  Domain domain{Small(7)};             // a pass at every retirement, and everybody's from three pending on
+  bool first = false, second = false, others[2] = {};  // threads of a model take turns
+  Domain domain{Small(7)};  // a pass at every retirement, and everybody's from three pending on
   RelacySync::Atomic<uint32_t> is_retired{0};
 
   void thread(unsigned id) {
     if (id == 0) {
       domain.Retire(RelacySync::New<Flagged>(first));
       is_retired.store(1, std::memory_order::release);
+      domain.Retire(RelacySync::New<Flagged>(second));
     } else if (id == 1) {
       for (bool& other : others) domain.Retire(RelacySync::New<Flagged>(other));
     } else {

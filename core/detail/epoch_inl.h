@@ -16,10 +16,19 @@
 
 // The bodies of core/epoch.h. Include that instead.
 //
-// A retired object is in the limbo list of the thread that retired it, then in that thread's old list, then in the
-// ready list of the thread that destroys it, mostly the same. Whoever holds the lock moves limbo lists, its own or all,
-// to the old lists, gives them a stamp, and takes them when no reader is left that pinned with that stamp or an earlier
-// one. Nobody holds the lock while deleters run, and nobody waits for it except Synchronize.
+// A retired object is fresh, then in the limbo list of the thread that retired it, then in that thread's old list, then
+// in the ready list of the thread that destroys it, mostly the same. Whoever holds the lock moves limbo lists, its own
+// or all, to the old lists, gives them a stamp, and takes them when no reader is left that pinned with that stamp or an
+// earlier one. Nobody holds the lock while deleters run, and nobody waits for it except Synchronize.
+//
+// A thread moves its fresh objects to limbo when it has many, or passes. Others may do it under the lock. The gate and
+// the owner's being inside are a Dekker pair:
+//
+//   owner      is_inside = 1; LightFence; if the gate is open: add to fresh, if not: to limbo; is_inside = 0
+//   other      gate = closed; HeavyFence; if is_inside is 0: move; gate = open
+//
+// so that the other does not miss an owner who found the gate open. This fence is not the one of the grace period,
+// which must come when all that was moved had been unlinked already.
 //
 // fork(2): in the child, the lock may be held by a thread that vanished, and objects may be in such a thread's hands.
 // Those objects are lost. Each step below is such that at whatever instruction the other thread stopped, lists hold
@@ -69,9 +78,10 @@ BasicEpochDomain<Sync>::BasicEpochDomain(EpochOptions options)
 
 template <SyncPolicy Sync>
 BasicEpochDomain<Sync>::~BasicEpochDomain() {
-  ForEachRecord([](Record& record, uint32_t index) {
+  ForEachRecord([this](Record& record, uint32_t index) {
     HOTPATH_CHECK(!IsPinned(record.word.load(std::memory_order::relaxed)) || Sync::Vanished(index),
                   "EpochDomain: destroyed while a thread is pinned");
+    if (Sync::Vanished(index)) ForgetVanished(record);
   });
   // The caller has ordered all calls before this one. Deleters may retire more, and must find room.
   pending_.store(std::numeric_limits<int64_t>::min() / 2, std::memory_order::relaxed);
@@ -89,6 +99,7 @@ BasicEpochDomain<Sync>::~BasicEpochDomain() {
       record.old.Write(nullptr);
       record.old_count.Write(0);
       destroy(old);
+      LinkFresh(record, record);
       destroy(record.limbo.exchange(nullptr, std::memory_order::relaxed));
     });
   }
@@ -116,6 +127,8 @@ auto BasicEpochDomain<Sync>::RegisterSelf() -> Record& {
     record = Sync::template New<Record>();
     record->index.Write(index);
     record->domain.Write(this);
+    const bool fences = (epoch_.load(std::memory_order::relaxed) & kFences) != 0;
+    record->gate.store(fences ? kClosedForGood : kOpen, std::memory_order::relaxed);
     records_[index + 1].store(record, std::memory_order::release);  // [B1] pairs B2
   }
   Sync::AtThreadExit(*record);
@@ -127,7 +140,7 @@ auto BasicEpochDomain<Sync>::RegisterSelf() -> Record& {
   return *record;
 }
 
-// What the thread retired stays in its list, for others to take.
+// What the thread retired stays where it is, for others to take.
 template <SyncPolicy Sync>
 void BasicEpochDomain<Sync>::OnThreadExit(ThreadExitHook& hook) {
   auto& self = static_cast<Record&>(hook);
@@ -190,7 +203,7 @@ void BasicEpochDomain<Sync>::Retire(T* object) {
   using Plain = std::remove_cv_t<T>;
   auto* plain = const_cast<Plain*>(object);
   if constexpr (std::derived_from<Plain, Retiree>) {
-    Push(*plain, [](Retiree* retiree) { Sync::Delete(static_cast<Plain*>(retiree)); });
+    Push({plain, [](Retiree* retiree) { Sync::Delete(static_cast<Plain*>(retiree)); }});
   } else {
     Retire(plain, [](void* erased) { Sync::Delete(static_cast<Plain*>(erased)); });
   }
@@ -199,31 +212,92 @@ void BasicEpochDomain<Sync>::Retire(T* object) {
 template <SyncPolicy Sync>
 void BasicEpochDomain<Sync>::Retire(void* object, void (*deleter)(void*)) {
   Register();
-  Push(*Sync::template New<Foreign>(object, deleter), [](Retiree* retiree) {
-    auto* foreign = static_cast<Foreign*>(retiree);
-    foreign->deleter(foreign->object);
-    Sync::Delete(foreign);
-  });
+  Push({Sync::template New<Foreign>(object, deleter), [](Retiree* retiree) {
+          auto* foreign = static_cast<Foreign*>(retiree);
+          foreign->deleter(foreign->object);
+          Sync::Delete(foreign);
+        }});
 }
 
 template <SyncPolicy Sync>
 void BasicEpochDomain<Sync>::Retire(Retiree* object, void (*deleter)(Retiree*)) {
   HOTPATH_CHECK(object != nullptr, "EpochDomain: a Retiree that is null is retired");
-  Push(*object, deleter);
+  Push({object, deleter});
+}
+
+// Who has no record has no credit either.
+template <SyncPolicy Sync>
+inline void BasicEpochDomain<Sync>::Push(Fresh retired) {
+  Record& self = Mine();
+  if (self.credit.load(std::memory_order::relaxed) == 0 || !AddFresh(self, retired)) [[unlikely]]
+    PushSlowly(retired);
 }
 
 template <SyncPolicy Sync>
-void BasicEpochDomain<Sync>::Push(Retiree& object, void (*destroy)(Retiree*)) {
+void BasicEpochDomain<Sync>::PushSlowly(Fresh retired) {
   Record& self = Self();
   if (self.credit.load(std::memory_order::relaxed) == 0) Reserve(self);
-  object.destroy_.Write(destroy);
-  Retiree* head = self.limbo.load(std::memory_order::relaxed);
+  IfOpen(self, [&] {
+    if (self.fresh_count.load(std::memory_order::relaxed) == kMaxFresh) LinkFresh(self, self);
+  });
+  if (AddFresh(self, retired)) return;
+  retired.object->destroy_.Write(retired.destroy);
+  Link(self, retired.object, retired.object);
+  Spend(self);
+}
+
+template <SyncPolicy Sync>
+template <class F>
+inline void BasicEpochDomain<Sync>::IfOpen(Record& self, F&& f) noexcept {
+  self.is_inside.store(1, std::memory_order::relaxed);
+  Sync::FreeLightFence();                                                    // [F1] pairs F2
+  const bool is_open = self.gate.load(std::memory_order::acquire) == kOpen;  // [F3] pairs F4
+  if (is_open) [[likely]]
+    f();
+  self.is_inside.store(0, std::memory_order::release);  // [F5] pairs F6; if closed too, for the last store counts
+}
+
+template <SyncPolicy Sync>
+inline bool BasicEpochDomain<Sync>::AddFresh(Record& self, Fresh retired) noexcept {
+  bool is_added = false;
+  IfOpen(self, [&] {
+    const uint32_t count = self.fresh_count.load(std::memory_order::relaxed);
+    if (count == kMaxFresh) [[unlikely]]
+      return;
+    self.fresh.Edit()[count] = retired;
+    self.fresh_count.store(count + 1, std::memory_order::relaxed);
+    is_added = true;
+  });
+  if (is_added) Spend(self);
+  return is_added;
+}
+
+template <SyncPolicy Sync>
+void BasicEpochDomain<Sync>::Link(Record& to, Retiree* first, Retiree* last) noexcept {
+  Retiree* head = to.limbo.load(std::memory_order::relaxed);
   do {
-    object.next_.Write(head);
-  } while (!self.limbo.compare_exchange_weak(head, &object, std::memory_order::release,  // [R1] pairs C1 C2
-                                             std::memory_order::relaxed));
-  // A deleter run by Reserve may have used some of the credit, but never the last of it.
-  self.credit.store(self.credit.load(std::memory_order::relaxed) - 1, std::memory_order::relaxed);
+    last->next_.Write(head);
+  } while (!to.limbo.compare_exchange_weak(head, first, std::memory_order::release,  // [R1] pairs C1 C2
+                                           std::memory_order::relaxed));
+}
+
+// Nobody else may be at what is fresh in `from`.
+template <SyncPolicy Sync>
+void BasicEpochDomain<Sync>::LinkFresh(Record& self, Record& from) noexcept {
+  const uint32_t count = from.fresh_count.load(std::memory_order::relaxed);
+  if (count == 0) return;
+  const size_t held = self.in_hand.load(std::memory_order::relaxed);
+  self.in_hand.store(held + count, std::memory_order::relaxed);
+  from.fresh_count.store(0, std::memory_order::relaxed);
+  const std::array<Fresh, kMaxFresh>& fresh = from.fresh.Read();
+  Retiree* first = nullptr;
+  for (uint32_t i = 0; i < count; ++i) {
+    fresh[i].object->destroy_.Write(fresh[i].destroy);
+    fresh[i].object->next_.Write(first);
+    first = fresh[i].object;
+  }
+  Link(from, first, fresh[0].object);
+  self.in_hand.store(held, std::memory_order::relaxed);
 }
 
 // Makes the thread's credit 1 or more; more while much room is left, so that threads which never use their credit leave
@@ -274,6 +348,7 @@ bool BasicEpochDomain<Sync>::TryLock(const Record& self) noexcept {
     // The owner vanished. It may have had no time to count, or to end what follows.
     BeginGracePeriod();
     ForEachRecord([this](Record& record, uint32_t) {
+      if (record.gate.load(std::memory_order::relaxed) == kClosed) record.gate.store(kOpen, std::memory_order::relaxed);
       size_t count = 0;
       for (Retiree* object = record.old.Read(); object != nullptr; object = object->next_.Read()) ++count;
       record.old_count.Write(count);
@@ -290,12 +365,36 @@ void BasicEpochDomain<Sync>::Unlock() noexcept {
   reclaimer_.store(0, std::memory_order::release);  // [L2] pairs L1
 }
 
+// So that all that was retired is in limbo; without `wait`, except what is fresh of threads that are just adding to it.
+template <SyncPolicy Sync>
+void BasicEpochDomain<Sync>::LinkOthersFresh(Record& self, bool wait) noexcept {
+  bool any = false;
+  ForEachRecord([&](Record& record, uint32_t index) {
+    if (Sync::Vanished(index)) ForgetVanished(record);
+    if (&record == &self || record.fresh_count.load(std::memory_order::relaxed) == 0) return;
+    record.gate.store(kClosed, std::memory_order::relaxed);
+    any = true;
+  });
+  if (!any) return;
+  Sync::HeavyFence();  // [F2] pairs F1
+  heavy_fences_.fetch_add(1, std::memory_order::relaxed);
+  ForEachRecord([&](Record& record, uint32_t) {
+    if (record.gate.load(std::memory_order::relaxed) != kClosed) return;
+    bool is_inside;
+    for (SpinWait<Sync> turn;
+         (is_inside = record.is_inside.load(std::memory_order::acquire) != 0) && wait;) {  // [F6] pairs F5
+      turn();
+    }
+    if (!is_inside) LinkFresh(self, record);
+    record.gate.store(kOpen, std::memory_order::release);  // [F4] pairs F3
+  });
+}
+
 // Moves what was retired in one record to its old list, for the next grace period. False if there was nothing. A list
 // is counted before it is taken, so that in_hand says enough at each moment. While it is counted it may grow at its
 // head; the rest of it stays.
 template <SyncPolicy Sync>
 bool BasicEpochDomain<Sync>::Collect(Record& self, Record& from) noexcept {
-  if (Sync::Vanished(from.index.Read())) ForgetVanished(from);
   TakeOld(self, from);                                          // so that what is over does not begin again
   Retiree* head = from.limbo.load(std::memory_order::acquire);  // [C1] pairs R1
   if (head == nullptr) return false;
@@ -325,7 +424,11 @@ bool BasicEpochDomain<Sync>::Collect(Record& self, Record& from) noexcept {
 // Nobody else is in this record any more, nor will be. What the thread had in hand is lost.
 template <SyncPolicy Sync>
 void BasicEpochDomain<Sync>::ForgetVanished(Record& record) noexcept {
-  const size_t lost = record.credit.load(std::memory_order::relaxed) + record.in_hand.load(std::memory_order::relaxed);
+  size_t lost = record.credit.load(std::memory_order::relaxed) + record.in_hand.load(std::memory_order::relaxed);
+  if (record.is_inside.load(std::memory_order::relaxed) != 0) {  // who knows what its last entry is
+    lost += record.fresh_count.load(std::memory_order::relaxed);
+    record.fresh_count.store(0, std::memory_order::relaxed);
+  }
   pending_.fetch_sub(static_cast<int64_t>(lost), std::memory_order::relaxed);
   record.credit.store(0, std::memory_order::relaxed);
   record.in_hand.store(0, std::memory_order::relaxed);
@@ -392,6 +495,8 @@ auto BasicEpochDomain<Sync>::Pass(Record& self, Whose whose) -> Passed {
   ForEach(whose, self, [&](Record& from) { TakeOld(self, from); });
   if (!IsOutstanding()) {
     bool any = false;
+    LinkFresh(self, self);
+    if (whose == kEverybodys) LinkOthersFresh(self, /*wait=*/false);
     ForEach(whose, self, [&](Record& from) { any |= Collect(self, from); });
     if (any) {
       BeginGracePeriod();
@@ -454,6 +559,8 @@ void BasicEpochDomain<Sync>::Synchronize() {
   HOTPATH_CHECK(!IsPinned(self.word.load(std::memory_order::relaxed)),
                 "EpochDomain: Synchronize would wait for the Guard of its own thread");
   for (SpinWait<Sync> wait; !TryLock(self);) wait();
+  LinkFresh(self, self);
+  LinkOthersFresh(self, /*wait=*/true);
   ForEachRecord([&](Record& from, uint32_t) { Collect(self, from); });
   BeginGracePeriod();
   const uint64_t stamp = stamp_.Read();
