@@ -39,7 +39,7 @@ struct Unguarded {
   uint64_t Read() const { return current.load(std::memory_order::acquire)->Read(); }
 };
 
-struct Announced : Unguarded, Batch<Node<>> {
+struct Announced : Unguarded, Batch<std::unique_ptr<Node<>>> {
   uint64_t Read() const {
     const Announcement announcement;
     return Unguarded::Read();

@@ -23,6 +23,7 @@ namespace hotpath::bench {
 namespace {
 
 constexpr size_t kOpen = 1024;  // descriptors
+constexpr size_t kFew = 16;     // whose objects and what owns them fit into the L1 cache together
 
 struct File {
   explicit File(uint64_t i) : id(i) {}
@@ -110,7 +111,7 @@ class Blocks {
 
   std::atomic<bool> locked_{false};
   std::unique_ptr<Owner> opened_;
-  Batch<Owner> closed_;
+  Batch<std::unique_ptr<Owner>> closed_;
 };
 
 class SharedMutexVector {
@@ -304,7 +305,7 @@ class XeniumSlot {
 using XeniumSlot = Missing;
 #endif
 
-int Draw(Worker& worker) { return static_cast<int>(worker.Random() >> 32 & (kOpen - 1)); }
+int Draw(Worker& worker, size_t open = kOpen) { return static_cast<int>(worker.Random() >> 32 & (open - 1)); }
 
 template <class Table>
 auto Look() {
@@ -314,11 +315,11 @@ auto Look() {
                      if (table->Look(fd) != static_cast<uint64_t>(fd)) worker.Torn();
                    }));
 }
-template <class Table>
+template <class Table, size_t kCount = kOpen>
 auto Keep() {
-  const auto table = Isolated<Table>(kOpen);
+  const auto table = Isolated<Table>(kCount);
   return OnThreads(table, Ops([table](Worker& worker) {
-                     const int fd = Draw(worker);
+                     const int fd = Draw(worker, kCount);
                      if constexpr (requires { table->KeepAndLook(fd); }) {
                        if (table->KeepAndLook(fd) != static_cast<uint64_t>(fd)) worker.Torn();
                      } else {
@@ -388,6 +389,15 @@ HOTPATH_BENCH_ROWS(rows) {
     keep.PeerOf<UrcuMembArray>("urcu_memb array, counted", []<class T>() { return Keep<T>(); })
         .AtLeast(1.5, "urcu_memb array, counted")
         .PeerOf<UrcuQsbrArray>("urcu_qsbr array, counted", []<class T>() { return Keep<T>(); });
+  }
+  for (const int threads : {1, 2}) {
+    rows.Add({.id = "epoch_fd_table/get_shared, 16 open/t" + std::to_string(threads),
+              .optimisation = 6,
+              .threads = threads})
+        .Floor("array of owners, announced, counted", Keep<AnnouncedArray, kFew>)
+        .Naive("shared_mutex + vector", Keep<SharedMutexVector, kFew>)
+        .Ours("EpochFdTable::GetShared", Keep<Ours, kFew>)
+        .PeerOf<UrcuMembArray>("urcu_memb array, counted", []<class T>() { return Keep<T, kFew>(); });
   }
   rows.Add({.id = "epoch_fd_table/get, absolute/t1", .optimisation = 6, .claim = "lookup time"})
       .Ours("EpochFdTable::Get", Look<Ours>);

@@ -191,7 +191,7 @@ auto Use() {
 
 // An exact counter: every addition must be in it.
 template <class Counter, class Load>
-auto Count(std::shared_ptr<Counter> counter, Load load) {
+auto Count(const std::shared_ptr<Counter>& counter, Load load) {
   return Ops([counter] {
            if constexpr (requires { counter->FetchAdd(1); }) {
              Keep(counter->FetchAdd(1));

@@ -8,9 +8,11 @@
 #include <mutex>
 #include <shared_mutex>
 #include <string>
+#include <utility>
 
 #include "bench/base/reclaimers.h"
 #include "bench/base/rows.h"
+#include "hotpath/core/base/cacheline.h"
 #include "hotpath/core/rcu_cell.h"
 
 namespace hotpath::bench {
@@ -38,7 +40,7 @@ struct Unguarded {
   void Read(auto f) const { f(*current.load(std::memory_order::acquire)); }
 };
 
-struct Announced : Unguarded, Batch<const Value> {
+struct Announced : Unguarded, Batch<std::unique_ptr<const Value>> {
   void Read(auto f) const {
     const Announcement announcement;
     Unguarded::Read(f);
@@ -46,6 +48,43 @@ struct Announced : Unguarded, Batch<const Value> {
   void Write(uint64_t number) {
     Retire(std::unique_ptr<const Value>(current.exchange(new Value(number), std::memory_order::acq_rel)));
   }
+};
+
+// And what the contract asks for beside that: a value that LoadShared can keep owns itself, and somebody's Update,
+// which runs the user's function once, must not be overtaken.
+class AnnouncedAndLocked : public Batch<std::shared_ptr<const void>> {
+  struct Node {
+    explicit Node(uint64_t number) : value(number) {}
+    std::shared_ptr<Node> self;
+    Value value;
+  };
+
+ public:
+  ~AnnouncedAndLocked() { current_.load()->self = nullptr; }
+  void Read(auto f) const {
+    const Announcement announcement;
+    f(current_.load(std::memory_order::acquire)->value);
+  }
+  void Write(uint64_t number) {
+    Node* const next = Make(number);
+    Node* old = nullptr;
+    {
+      const std::lock_guard lock(mu_);
+      old = current_.load(std::memory_order::relaxed);
+      current_.store(next, std::memory_order::release);
+    }
+    Retire(std::move(old->self));
+  }
+
+ private:
+  static Node* Make(uint64_t number) {
+    auto node = std::make_shared<Node>(number);
+    Node* const raw = node.get();
+    raw->self = std::move(node);
+    return raw;
+  }
+  std::atomic<Node*> current_{Make(1)};
+  alignas(kCacheLineSize) std::mutex mu_;
 };
 
 class Ours {
@@ -263,6 +302,7 @@ HOTPATH_BENCH_ROWS(rows) {
                };
              })
       .Floor("a fence for 1,024", [] { return Writer<Announced>(); })
+      .Floor("a fence for 1,024, a count, and a lock", [] { return Writer<AnnouncedAndLocked>(); })
       .Naive("shared_mutex + shared_ptr", [] { return Writer<SharedMutex>(); })
       .Ours("RcuCell::Store", [] { return Writer<Ours>(); })
       .Peer("atomic<shared_ptr>", [] { return Writer<AtomicSharedPtr>(); })
@@ -272,6 +312,7 @@ HOTPATH_BENCH_ROWS(rows) {
       .AtLeast(1, "libcds DHP");
   rows.Add({.id = "rcu_cell/update beside a reader/t1", .optimisation = 4, .background = 1})
       .Floor("a fence for 1,024", [] { return WriterBesideReader<Announced>(); })
+      .Floor("a fence for 1,024, a count, and a lock", [] { return WriterBesideReader<AnnouncedAndLocked>(); })
       .Naive("shared_mutex + shared_ptr", [] { return WriterBesideReader<SharedMutex>(); })
       .Ours("RcuCell::Store", [] { return WriterBesideReader<Ours>(); })
       .Peer("atomic<shared_ptr>", [] { return WriterBesideReader<AtomicSharedPtr>(); })

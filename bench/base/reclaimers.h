@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "bench/base/announcement.h"
 #include "bench/base/rows.h"
 #include "bench/base/ticks.h"
-#include "hotpath/core/base/cacheline.h"
 #include "hotpath/core/base/sync.h"
 
 // What benchmarks of reclamation share: the libraries of others as far as the stanza names them in its proof_deps, how
@@ -45,28 +45,9 @@ extern "C" {
 
 namespace hotpath::bench {
 
-// What a reader does if those who reclaim are to know of it, and no more: a store to a line of its own before, and one
-// after. The floor of reads under a guard.
-class Announcement {
- public:
-  Announcement() {
-    mine_.store(epoch_.load(std::memory_order::acquire), std::memory_order::release);
-    StdSync::FreeLightFence();
-  }
-  ~Announcement() { mine_.store(0, std::memory_order::release); }
-  Announcement(const Announcement&) = delete;
-  Announcement& operator=(const Announcement&) = delete;
-
-  static const std::atomic<uint64_t>& Mine() { return mine_; }
-
- private:
-  alignas(kCacheLineSize) static inline constinit std::atomic<uint64_t> epoch_{1};
-  alignas(kCacheLineSize) static inline constinit thread_local std::atomic<uint64_t> mine_{0};
-};
-
 // The floor of what destroys later: the objects of one thread, `kBatch` at once, after one fence and a look at each
-// reader.
-template <class T, size_t kBatch = 1024>
+// reader. An Owner destroys what it owns when it is overwritten.
+template <class Owner, size_t kBatch = 1024>
 class Batch {
  public:
   ~Batch() { Destroy(); }
@@ -78,7 +59,7 @@ class Batch {
     const std::lock_guard lock(mu_);
     std::erase(readers_, &Announcement::Mine());
   }
-  void Retire(std::unique_ptr<T> object) {
+  void Retire(Owner object) {
     objects_[count_++] = std::move(object);
     if (count_ == kBatch) Destroy();
   }
@@ -98,7 +79,7 @@ class Batch {
   std::mutex mu_;
   std::vector<const std::atomic<uint64_t>*> readers_;
   size_t count_ = 0;
-  std::array<std::unique_ptr<T>, kBatch> objects_;
+  std::array<Owner, kBatch> objects_;
 };
 
 // `ops`, whose threads call the Begin(Worker&) and End(Worker&) of what they share, if it has them.

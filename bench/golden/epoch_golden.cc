@@ -1,9 +1,14 @@
+#include "bench/base/announcement.h"
 #include "bench/base/keep.h"
 #include "bench/golden/golden.h"
 #include "hotpath/core/epoch.h"
 
 void hotpath::bench::AddGoldenPaths(GoldenPaths& paths) {
   struct Object : EpochDomain::Retiree {};
+  paths.Add("the floor of a Guard: an announcement and its end", [] {
+    const Announcement announcement;
+    Keep(0);
+  });
   paths.Add("EpochDomain::Pin and ~Guard", [domain = Isolated<EpochDomain>()] {
     const EpochDomain::Guard guard = domain->Pin();
     Keep(0);
