@@ -104,9 +104,8 @@ def goal_result(row, goal, floors):
 
 
 def reach(row, goal, floors):
-    """What the row's floor would give of a goal `at_least`, as a Spread: nobody who has to do what the floor does gets further on this
-    machine; a peer that does less may. None where
-    the row has no floor."""
+    """What the row's floor would give of a goal `at_least`, as a Spread: nobody who has to do what the floor does gets further
+    on this machine; a peer that does less may. None where the row has no floor."""
     other, floor = named(row, goal["against"]), floor_of(row, floors)
     if not goal["at_least"] or other is None or floor is None or figure(floor) is None or row["unit"] != "ns":
         return None
@@ -170,11 +169,15 @@ def verdict(claim, measured):
         return "not measured", False
     if too_wide(claim, measured):
         # Even so, rounds that all lie on one side leave no doubt.
-        if claim["metric"] != "at_most":
-            if measured.max < claim["low"]:
-                return "refuted", False
+        if claim["metric"] == "at_most":
+            if measured.max <= claim["high"]:
+                return "held", False
             if measured.min > claim["high"]:
-                return "exceeded", False
+                return "refuted", False
+        elif measured.max < claim["low"]:
+            return "refuted", False
+        elif measured.min >= claim["low"]:
+            return "exceeded" if measured.median > claim["high"] else "held", False
         return "too wide", False
     if claim["metric"] == "at_most":
         if measured.median > claim["high"]:

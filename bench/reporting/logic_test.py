@@ -72,6 +72,11 @@ class VerdictTest(unittest.TestCase):
         self.assertEqual(self.verdict(SPEEDUP, 30, 60, 120), ("too wide", False))
         self.assertEqual(self.verdict(SPEEDUP, 2, 5, 9), ("refuted", False))
         self.assertEqual(self.verdict(SPEEDUP, 150, 300, 900), ("exceeded", False))
+        self.assertEqual(self.verdict(SPEEDUP, 50, 70, 150), ("held", False))
+        self.assertEqual(self.verdict(SPEEDUP, 60, 150, 300), ("exceeded", False))
+        self.assertEqual(self.verdict(AT_MOST, 0.5, 1.5, 2.0), ("held", False))
+        self.assertEqual(self.verdict(AT_MOST, 2.5, 4.0, 9.0), ("refuted", False))
+        self.assertEqual(self.verdict(AT_MOST, 1.0, 1.5, 4.0), ("too wide", False))
 
     def test_savings(self):
         self.assertEqual(self.verdict(SAVING, 0.75), ("held", False))
