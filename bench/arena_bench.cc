@@ -290,6 +290,7 @@ HOTPATH_BENCH_ROWS(rows) {
 #endif
   rows.Add({.id = "arena/fresh_request/t1", .optimisation = 13, .note = "the arena is made and destroyed with each"})
       .Floor("bare bump, kept", [] { return Reused<Blocks<kWideSizes>, Bump>(); })
+      .Floor("bare bump, a block that is large enough", [] { return Fresh<Blocks<kWideSizes>, Bump>(); })
       .Ours("Arena", [] { return Fresh<Blocks<kWideSizes>, Arena>(); })
       .Peer("monotonic", [] { return Fresh<Blocks<kWideSizes>, FreshMonotonic>(); })
       .AtLeast(5, "monotonic");
