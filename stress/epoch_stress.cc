@@ -212,7 +212,10 @@ TYPED_TEST(EpochStress, GarbageIsBoundedBehindAReaderThatNeverLeaves) {
     threads.emplace_back([&] {
       Rng rng(7);
       Storm unused;
-      for (; !stop.load(std::memory_order::relaxed); ++reads) this->Read(unused, rng, rng.OneIn(64));
+      do {
+        this->Read(unused, rng, rng.OneIn(64));
+        ++reads;
+      } while (!stop.load(std::memory_order::relaxed));
     });
     SpinWait<> wait;
     while (this->domain.Stats().waits < 2) wait();

@@ -178,15 +178,14 @@ void NoUpdateIsLost() {
     ASSERT_GE(seen.entries, newest);
     newest = seen.entries;
   });
+  storm.MustHappen("a writer waited for another", [] { return YieldingSync::waits.load() != 0; });
   storm.Run();
-  EXPECT_GT(YieldingSync::waits.load(), 0u) << "no writer ever waited for another: nothing was tested";
 
   const Ledger end = cell.Read();
   EXPECT_EQ(end.entries, static_cast<uint32_t>(entries.load() + added.load()));
   EXPECT_EQ(end.credit, credit.load());
   EXPECT_EQ(end.debit, credit.load());
   EXPECT_EQ(edits, entries.load() + aborted.load());
-  EXPECT_GT(aborted.load(), 0u);
 }
 
 TEST(SeqlockStatsWritersStress, NoUpdateOfSeveralWritersIsLostWithOneSlot) { NoUpdateIsLost<1>(); }

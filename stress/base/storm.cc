@@ -65,6 +65,11 @@ std::chrono::milliseconds BudgetFromEnvironment() {
   return std::chrono::milliseconds(Environment("HOTPATH_STRESS_MS", kDefaultBudgetMs));
 }
 
+bool AnotherRound(std::chrono::steady_clock::time_point begin, bool happened) {
+  const auto budget = BudgetFromEnvironment();
+  return std::chrono::steady_clock::now() < begin + (happened ? budget : budget + kPatience);
+}
+
 Storm::Storm() : seed_(SeedFromEnvironment()) {}
 
 void Storm::Crowd(int threads, const std::function<void(Rng&)>& step) {
@@ -72,8 +77,11 @@ void Storm::Crowd(int threads, const std::function<void(Rng&)>& step) {
 }
 
 void Storm::MustCollide(std::string what, std::chrono::milliseconds patience) {
-  must_collide_ = std::move(what);
-  patience_ = patience;
+  MustHappen(std::move(what), [this] { return collisions_.load(std::memory_order::relaxed) != 0; }, patience);
+}
+
+void Storm::MustHappen(std::string what, std::function<bool()> happened, std::chrono::milliseconds patience) {
+  demands_.push_back({std::move(what), std::move(happened), patience});
 }
 
 uint64_t Storm::Run() {
@@ -102,16 +110,19 @@ uint64_t Storm::Run() {
     start.arrive_and_wait();
     const auto begin = std::chrono::steady_clock::now();
     stop.WaitUntil(begin + budget);
-    const auto apart = [&] { return !must_collide_.empty() && collisions_.load(std::memory_order::relaxed) == 0; };
-    for (auto now = begin + budget; apart() && !stop.Requested() && now < begin + budget + patience_;) {
-      stop.WaitUntil(now += std::chrono::milliseconds(10));
+    for (const Demand& demand : demands_) {
+      while (!demand.happened() && !stop.Requested() &&
+             std::chrono::steady_clock::now() < begin + budget + demand.patience) {
+        stop.WaitUntil(std::chrono::steady_clock::now() + std::chrono::milliseconds(10));
+      }
     }
     stop.Request();
   }
   testing::UnitTest::GetInstance()->listeners().Release(&stop);
-  if (!must_collide_.empty() && collisions_.load(std::memory_order::relaxed) == 0) {
-    ADD_FAILURE() << "the threads never collided, so nothing was tested: expected that " << must_collide_
-                  << " (HOTPATH_SEED=" << seed_ << ", " << (budget + patience_).count() << " ms)";
+  for (const Demand& demand : demands_) {
+    if (demand.happened()) continue;
+    ADD_FAILURE() << "nothing was tested: expected that " << demand.what << " (HOTPATH_SEED=" << seed_ << ", "
+                  << (budget + demand.patience).count() << " ms)";
   }
   return taken.load(std::memory_order::relaxed);
 }

@@ -19,6 +19,13 @@ uint64_t SeedFromEnvironment();
 // For how long a stress test runs: HOTPATH_STRESS_MS milliseconds, 250 unless set.
 std::chrono::milliseconds BudgetFromEnvironment();
 
+// How long after that a busy machine may take until what a test is about has happened.
+inline constexpr std::chrono::milliseconds kPatience = std::chrono::seconds(30);
+
+// For tests that start threads of their own round by round, from `begin` on: is another round due? `happened`: what the
+// test is about.
+bool AnotherRound(std::chrono::steady_clock::time_point begin, bool happened);
+
 // Threads that start at one barrier and repeat their steps until the budget is spent:
 //
 //   Storm storm;
@@ -38,10 +45,12 @@ class Storm {
   // `threads` more threads repeat step(rng); each has an Rng of its own. A thread's first step always runs.
   void Crowd(int threads, const std::function<void(Rng&)>& step);
 
-  // The run fails unless Collided() is called at least once: threads that never met have tested nothing. `what` says
-  // in words what should have happened. Threads that a busy machine has kept apart until the budget is spent go on
-  // until they meet, for `patience` at most.
-  void MustCollide(std::string what, std::chrono::milliseconds patience = std::chrono::seconds(30));
+  // The run fails unless happened() is true at its end: threads that never met have tested nothing. `what` says in
+  // words what should have happened. If a busy machine has kept it from happening until the budget is spent, the
+  // threads go on until it has, for `patience` at most. It is asked while they run. Several may be asked for.
+  void MustHappen(std::string what, std::function<bool()> happened, std::chrono::milliseconds patience = kPatience);
+  // That Collided() is called at least once.
+  void MustCollide(std::string what, std::chrono::milliseconds patience = kPatience);
   void Collided() noexcept { collisions_.fetch_add(1, std::memory_order::relaxed); }
 
   // Runs the crowds once and joins them. Returns how many steps were taken in all.
@@ -52,8 +61,12 @@ class Storm {
  private:
   const uint64_t seed_;
   std::vector<std::function<void(Rng&)>> steps_;  // one per thread
-  std::string must_collide_;                      // empty: not asked for
-  std::chrono::milliseconds patience_{0};
+  struct Demand {
+    std::string what;
+    std::function<bool()> happened;
+    std::chrono::milliseconds patience;
+  };
+  std::vector<Demand> demands_;
   std::atomic<uint64_t> collisions_{0};
 };
 
