@@ -714,6 +714,39 @@ TEST(FlatCombiningCounterTuneTest, AnOverrideAmidAMeasurementIsNotLost) {
   EXPECT_TRUE(counter.Stats().combining);
 }
 
+// A clock that stops in the middle of a look, and a mutex that tells when somebody was refused.
+struct StoppedClock : ScriptedClock {
+  static inline std::atomic<int> step{0};
+  static void WaitFor(int value) {
+    for (SpinWait<> wait; step.load() < value;) wait();
+  }
+  static time_point now() {
+    int due = 1;
+    if (step.compare_exchange_strong(due, 2)) WaitFor(3);
+    return ScriptedClock::now();
+  }
+};
+struct TellingSync : StdSync {
+  class HOTPATH_CAPABILITY("mutex") Mutex : public StdSync::Mutex {
+   public:
+    [[nodiscard]] bool TryLock() HOTPATH_TRY_ACQUIRE(true) {
+      const bool locked = StdSync::Mutex::TryLock();
+      if (!locked) StoppedClock::step.store(3);
+      return locked;
+    }
+  };
+};
+
+TEST(FlatCombiningCounterTuneTest, MeasuresEvenIfItMeetsALook) {
+  flat_combining_internal::Counter<FlatCombinerOptions{}, TellingSync, StoppedClock> counter(
+      7 * flat_combining_internal::kLookEvery + flat_combining_internal::kLookAt);
+  StoppedClock::Script(Then(kQuiet, Rounds(1000, 800)));
+  StoppedClock::step.store(1);
+  std::jthread looks([&] { counter.FetchAdd(1); });
+  StoppedClock::WaitFor(2);
+  EXPECT_TRUE(counter.Tune());
+}
+
 TEST(FlatCombiningCounterTuneTest, KeepsPreviousValuesExactWhileOthersAdd) {
   FlatCombiningCounter counter;
   std::atomic<bool> stop{false};
