@@ -84,7 +84,7 @@ std::optional<size_t> IfBelow(size_t i, size_t n) { return i == n ? std::nullopt
 
 // Each operation asks find(hashes, needle) for the next needle.
 template <class F>
-auto FindEach(const std::shared_ptr<const HashWorkload>& work, F find) {
+auto FindEach(const std::shared_ptr<const HashWorkload>& work, const F& find) {
   return [work, hashes = std::span(work->hashes), needles = work->needles.data(), find, i = size_t{0}]() mutable {
     Keep(find(hashes, needles[i]));
     i = (i + 1) % HashWorkload::kNeedles;
@@ -426,6 +426,7 @@ double BytesPerRule(Build build) {
   const std::vector<std::string_view>& rules = PathWorkload::Get(kManyRules, 0).rules;
   const auto built = build(rules);
   const HeapMark mark;
+  // NOLINTNEXTLINE(performance-unnecessary-copy-initialization)
   const auto copy = built;  // without what building took
   Keep(copy);
   return static_cast<double>(mark.Since().bytes) / static_cast<double>(rules.size());

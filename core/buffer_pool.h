@@ -118,10 +118,12 @@ class BasicPooledBuffer : public buffer_pool_internal::Bytes<BasicPooledBuffer<k
   [[nodiscard]] static BasicPooledBuffer WithCapacity(size_t bytes) { return Pool::Default().Get(bytes); }
 
   BasicPooledBuffer(BasicPooledBuffer&& other) noexcept
+      // NOLINTBEGIN(bugprone-use-after-move): only the base has been moved from
       : Bytes(std::move(other)),
         pool_(std::exchange(other.pool_, nullptr)),
         size_class_(other.size_class_),
         origin_(other.origin_) {}
+  // NOLINTEND(bugprone-use-after-move)
   // These are inline so that a buffer that only passes through, from Get to here, is not made in memory.
   [[gnu::always_inline]] BasicPooledBuffer& operator=(BasicPooledBuffer&& other) noexcept {
     if (this == &other) return *this;

@@ -171,7 +171,7 @@ TYPED_TEST(BytesTest, MovedFromIsEmptyAndMayBeUsed) {
   EXPECT_EQ(Text(a.span()), "hello");
   a = typename TypeParam::Type();
   EXPECT_EQ(a.capacity(), 0u);
-  a = std::move(b);
+  a = std::move(b);  // NOLINT(bugprone-use-after-move)
   EXPECT_TRUE(a.empty());
   a.append("");
   a.append(a.span());

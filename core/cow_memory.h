@@ -617,6 +617,7 @@ class BasicCowMemoryManager {
   }
 
  private:
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): it is moved on
   Result<void> Insert(Pid pid, std::shared_ptr<Memory> memory) {
     const MutexLock lock(mu_);
     if (!memories_.try_emplace(pid, std::move(memory)).second) return Code::kEEXIST;

@@ -387,7 +387,7 @@ TEST(CowMemoryTest, MovedFromIsEmptyAndUsable) {
   WriteText(a, 0, "here");
   CowMemory b(std::move(a));
   EXPECT_EQ(TextAt(b, 0, 4), "here");
-  EXPECT_EQ(CodeOfRead(a, 0), Code::kEFAULT);
+  EXPECT_EQ(CodeOfRead(a, 0), Code::kEFAULT);  // NOLINT(bugprone-use-after-move)
   EXPECT_EQ(a.Counters().mapped, 0u);
   ASSERT_TRUE(a.Map(0, kPage, kRw).ok());
   a = std::move(b);

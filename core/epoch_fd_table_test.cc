@@ -333,7 +333,7 @@ struct Reentrant {
 TEST_F(EpochFdTableTest, DestructorsMayCallTheTable) {
   int called = 0;  // outlives the table, whose end calls too
   EpochFdTable<Reentrant> table({.initial = 1, .limit = 3}, domain);
-  const auto make = [&](std::function<void()> then = [] {}) {
+  const auto make = [&](const std::function<void()>& then = [] {}) {
     return std::make_unique<Reentrant>([&, then] {
       ++called;
       EXPECT_LE(table.size(), 3u);

@@ -124,7 +124,7 @@ TEST(FlatCombinerTest, AnOperationThatThrowsLetsTheNextIn) {
 
 struct ThrowsWhenMoved {
   ThrowsWhenMoved() = default;
-  ThrowsWhenMoved(ThrowsWhenMoved&&) { throw std::bad_alloc(); }
+  ThrowsWhenMoved(ThrowsWhenMoved&&) { throw std::bad_alloc(); }  // NOLINT(performance-noexcept-move-constructor)
 };
 
 TEST(FlatCombinerTest, AResultThatThrowsWhenItIsMovedComesOutOfItsOwnApply) {
@@ -566,7 +566,7 @@ struct ScriptedClock {
   }
 };
 // What Tune asks: each way five times, after a run of which the time says nothing.
-std::vector<int64_t> Rounds(std::vector<int64_t> times) {
+std::vector<int64_t> Rounds(const std::vector<int64_t>& times) {
   std::vector<int64_t> runs;
   for (const int64_t time : times) runs.insert(runs.end(), {0, time});
   return runs;

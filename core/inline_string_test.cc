@@ -78,7 +78,7 @@ static_assert([] {
   a = std::string_view("two");
   b = a;
   b = std::move(c);
-  const bool moved = c.empty();
+  const bool moved = c.empty();  // NOLINT(bugprone-use-after-move)
   a.clear();
   return moved && b == "one" && a.empty();
 }());
@@ -176,6 +176,7 @@ TEST(InlineStringTest, CopiesAndMovesBetweenEveryPairOfLengths) {
       InlineString donor = source, moved = old_text;
       moved = std::move(donor);
       EXPECT_TRUE(Holds(moved, text)) << to << " <- " << from;
+      // NOLINTNEXTLINE(bugprone-use-after-move): empty, as documented
       EXPECT_TRUE(Holds(donor, "")) << to << " <- " << from;
       donor += "alive";
       EXPECT_TRUE(Holds(donor, "alive"));
@@ -198,7 +199,7 @@ TEST(InlineStringTest, ConstructingByCopyOrMoveKeepsTheTextAndEmptiesTheMovedFro
     const InlineString copy = original;
     EXPECT_TRUE(Holds(copy, text) && Holds(original, text)) << size;
     const InlineString moved = std::move(original);
-    EXPECT_TRUE(Holds(moved, text) && Holds(original, "")) << size;
+    EXPECT_TRUE(Holds(moved, text) && Holds(original, "")) << size;  // NOLINT(bugprone-use-after-move)
   }
 }
 

@@ -57,7 +57,7 @@ class Assignable {
     return *this;
   }
   // Not of one that was made by default.
-  const P& operator*() const noexcept { return *projection_; }  // NOLINT(bugprone-unchecked-optional-access)
+  const P& operator*() const noexcept { return *projection_; }
 
  private:
   std::optional<P> projection_;

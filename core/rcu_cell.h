@@ -134,6 +134,7 @@ class BasicRcuCell {
   // Owns itself through `self` until it is retired and nobody is pinned any more. LoadShared makes it be owned longer.
   struct Node : Domain::Retiree {
     template <class F>
+    // NOLINTNEXTLINE(bugprone-forwarding-reference-overload): nodes are never copied or moved
     explicit Node(F&& make) : value(std::forward<F>(make)()) {}
     typename Sync::template Var<std::shared_ptr<Node>> self;
     T value;

@@ -226,12 +226,12 @@ TEST(RcuMapTest, ARefIsMovedAndLeavesNothingBehind) {
   {
     auto a = map.Find(1);
     auto b = std::move(a);
-    EXPECT_FALSE(a);
+    EXPECT_FALSE(a);  // NOLINT(bugprone-use-after-move): empty, as documented
     EXPECT_EQ(a.get(), nullptr);
     EXPECT_EQ(*b, 10);
     a = map.Find(2);
     b = std::move(a);
-    EXPECT_FALSE(a);
+    EXPECT_FALSE(a);  // NOLINT(bugprone-use-after-move)
     EXPECT_EQ(*b, 20);
     EXPECT_TRUE(domain.IsPinned());
   }
@@ -345,7 +345,7 @@ TEST(RcuMapTest, ValuesKeepTheirAlignment) {
 struct Thrower {
   static inline int moves_left = -1;  // -1: never throws
   explicit Thrower(int n) : number(n) {}
-  Thrower(Thrower&& other) : number(other.number) {
+  Thrower(Thrower&& other) : number(other.number) {  // NOLINT(performance-noexcept-move-constructor)
     if (moves_left == 0) throw number;
     if (moves_left > 0) --moves_left;
   }

@@ -55,6 +55,7 @@ Code CodeFromStatusCode(absl::StatusCode code) {
 }  // namespace
 
 void FailNoValue(Code code) noexcept {
+  // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): a literal
   check_internal::Fail(__FILE__, __LINE__, "Result::ok()", CodeName(code).data());
 }
 

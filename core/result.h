@@ -24,7 +24,7 @@ namespace hotpath {
 // them.
 enum class Code : uint8_t {
   kOK = 0,
-#define HOTPATH_INTERNAL_ENUMERATOR(name, number, meaning) k##name = number,
+#define HOTPATH_INTERNAL_ENUMERATOR(name, number, meaning) k##name = (number),
   HOTPATH_INTERNAL_CODES(HOTPATH_INTERNAL_ENUMERATOR)
 #undef HOTPATH_INTERNAL_ENUMERATOR
       kEWOULDBLOCK = kEAGAIN,
@@ -92,7 +92,7 @@ class Base {
       return __builtin_constant_p(error_.code) ? error_.code : Code::kOK;
     }
     Code code;
-    std::memcpy(&code, this, sizeof(code));
+    std::memcpy(&code, this, sizeof(code));  // NOLINT(bugprone-undefined-memory-manipulation): of a Code only
     return code;
   }
   constexpr const Error& error() const& ABSL_ATTRIBUTE_LIFETIME_BOUND {

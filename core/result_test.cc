@@ -37,7 +37,8 @@ static_assert(sizeof(kFits) == 24 && sizeof(kTooLong) == 25);
 // ---- Codes.
 
 // Here `name` is also a macro of <cerrno>, so that each code is compared with the number of the platform.
-#define HOTPATH_SAME_NUMBER(name, number, meaning) static_assert(ToErrno(Code::k##name) == name && (name) == (number));
+#define HOTPATH_SAME_NUMBER(name, number, meaning) \
+  static_assert(ToErrno(Code::k##name) == (name) && (name) == (number));
 HOTPATH_INTERNAL_CODES(HOTPATH_SAME_NUMBER)
 #undef HOTPATH_SAME_NUMBER
 static_assert(ToErrno(Code::kEWOULDBLOCK) == EWOULDBLOCK && ToErrno(Code::kEDEADLOCK) == EDEADLOCK &&
@@ -72,6 +73,7 @@ TEST(CodeTest, EveryValueHasANameAndADescriptionThatEndWithANul) {
     const Code code = static_cast<Code>(number);
     for (const std::string_view text : {CodeName(code), CodeDescription(code)}) {
       EXPECT_FALSE(text.empty()) << number;
+      // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): that it ends with a null is what is tested
       EXPECT_EQ(std::strlen(text.data()), text.size()) << number;
     }
     names.insert(CodeName(code));
@@ -162,7 +164,7 @@ static_assert([] {
       if (from_value) from = MoveOnly(1);
       if (to_value) to = MoveOnly(2);
       to = std::move(from);
-      if (to.ok() != from_value || from.ok() != from_value) return false;
+      if (to.ok() != from_value || from.ok() != from_value) return false;  // NOLINT(bugprone-use-after-move)
       if (from_value ? to->number != 1 || from->number != -1 : to.code() != Code::kEPERM) return false;
       const Result<MoveOnly> constructed = std::move(to);
       if (constructed.ok() != from_value) return false;
@@ -196,9 +198,9 @@ TEST(ResultTest, ValueIsReachedInEveryWay) {
   r->append("!");
   r.value().append("!");
   EXPECT_EQ(std::move(r).value(), "value!!!");
-  const std::string taken = *std::move(r);
+  const std::string taken = *std::move(r);  // NOLINT(bugprone-use-after-move): value() left it where it was
   EXPECT_EQ(taken, "value!!!");
-  EXPECT_TRUE(r.ok()) << "moved-from keeps its kind";
+  EXPECT_TRUE(r.ok()) << "moved-from keeps its kind";  // NOLINT(bugprone-use-after-move)
   EXPECT_TRUE(kValue.ok() && !g_result.ok());
 }
 
@@ -210,7 +212,7 @@ TEST(ResultTest, ErrorIsReachedAndTakenOut) {
   EXPECT_EQ(r.error().message, kTooLong);
   const Result<std::string> other = std::move(r).error();
   EXPECT_EQ(other.error(), (Error{Code::kENOENT, kTooLong}));
-  EXPECT_EQ(r, Code::kENOENT) << "moved-from keeps its kind";
+  EXPECT_EQ(r, Code::kENOENT) << "moved-from keeps its kind";  // NOLINT(bugprone-use-after-move)
   EXPECT_TRUE(r.error().message.empty());
 }
 
@@ -286,7 +288,7 @@ TEST(ResultTest, ValueOrGivesTheValueOrTheAlternative) {
   EXPECT_EQ(error.value_or("other"), "other");
   EXPECT_EQ(*value, "value") << "copied, not moved";
   EXPECT_EQ(std::move(value).value_or("other"), "value");
-  EXPECT_TRUE(value->empty()) << "moved";
+  EXPECT_TRUE(value->empty()) << "moved";  // NOLINT(bugprone-use-after-move)
   EXPECT_EQ(*Result<std::unique_ptr<int>>(Code::kEIO).value_or(std::make_unique<int>(3)), 3);
 }
 
@@ -336,13 +338,14 @@ class Counted {
  public:
   explicit Counted(int n) : number(n) { Begin(); }
   Counted(const Counted& other) : Counted(other.Live().number) {}
+  // NOLINTNEXTLINE(performance-noexcept-move-constructor)
   Counted(Counted&& other) : Counted(other.Live().number) { other.number = -1; }
-  Counted& operator=(const Counted& other) {
+  Counted& operator=(const Counted& other) {  // NOLINT(bugprone-unhandled-self-assignment): a number only
     Fuse();
     Live().number = other.number;
     return *this;
   }
-  Counted& operator=(Counted&& other) {
+  Counted& operator=(Counted&& other) {  // NOLINT(performance-noexcept-move-constructor)
     Fuse();
     Live().number = std::exchange(other.Live().number, -1);
     return *this;
@@ -405,7 +408,7 @@ TEST(ResultTest, EveryAssignmentDestroysEachValueOnce) {
         Result<Counted> to = MakeCounted(to_value, 1), from = MakeCounted(from_value, 2);
         to = std::move(from);
         EXPECT_TRUE(Is(to, from_value, 2));
-        EXPECT_EQ(from.ok(), from_value);
+        EXPECT_EQ(from.ok(), from_value);  // NOLINT(bugprone-use-after-move)
         EXPECT_EQ(Counted::live, 2 * from_value);
         std::swap(to, from);
         EXPECT_TRUE(Is(from, from_value, 2));
@@ -462,7 +465,7 @@ TEST(ResultTest, ThrowingWhileAssigningLeavesWhatWasThere) {
             Counted::throw_in = -1;
             EXPECT_EQ(threw, from_value && successes < (move ? 1 : 2));
             EXPECT_TRUE(threw ? Is(to, to_value, 1) : Is(to, from_value, 2));
-            EXPECT_EQ(from.ok(), from_value);
+            EXPECT_EQ(from.ok(), from_value);  // NOLINT(bugprone-use-after-move)
             EXPECT_EQ(Counted::live, to.ok() + from.ok());
           }
           EXPECT_EQ(Counted::live, 0);
@@ -537,7 +540,7 @@ HeapCount CountErrorLife(std::string_view message) {
     Escape(a);
     Result<void> e = a.error();
     Escape(e);
-    const Error error = e.error();
+    const Error error = e.error();  // NOLINT(performance-unnecessary-copy-initialization): does it allocate?
     Escape(error);
   }
   return mark.Since();

@@ -90,14 +90,12 @@ struct Avx2 {
   }
 
   // The lanes whose mask is all ones, zero in the others, which are not touched.
-  // NOLINTBEGIN(bugprone-casting-through-void): what the intrinsics take
   static __m256i MaskedLoad64(const uint64_t* p, __m256i mask) noexcept {
     return _mm256_maskload_epi64(static_cast<const long long*>(static_cast<const void*>(p)), mask);
   }
   static __m256i MaskedLoad32(const char* p, __m256i mask) noexcept {
     return _mm256_maskload_epi32(static_cast<const int*>(static_cast<const void*>(p)), mask);
   }
-  // NOLINTEND(bugprone-casting-through-void)
 
   // The bytes from 32 * kHalf on, up to 32 of those before n, followed by zeros. Paths have all lengths: no branch on
   // it from 4 bytes up. Whole groups of four come by a masked load, the last one to three bytes from the last four.

@@ -908,7 +908,7 @@ TEST(PathPrefixSet, MemoryUsedIsWhatTheHeapWasAskedFor) {
     const std::vector<std::string> own = Numbered("/some/rule/that/is/longer/than/the/head/", count);
     const PathPrefixSet set(Views(own));
     const HeapMark mark;
-    const PathPrefixSet copy(set);
+    const PathPrefixSet copy(set);  // NOLINT(performance-unnecessary-copy-initialization): its bytes are counted
     bench::Escape(copy);
     const HeapCount took = mark.Since();
     EXPECT_EQ(copy.MemoryUsed(), took.bytes + sizeof(copy)) << count;

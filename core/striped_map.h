@@ -107,6 +107,7 @@ class BasicStripedMap {
   }
 
   // False, and no change, if the key is present.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): it is moved on
   bool Insert(K key, V value) {
     const uint64_t hash = HashOf(key);
     const StripeLock lock(*this, hash, "StripedMap::Insert");
@@ -153,6 +154,7 @@ class BasicStripedMap {
         const bool erase = std::invoke(pred, std::as_const(entry.key), entry.value);
         if constexpr (kOptimistic) {
           const auto before = group.slots[slot].Copy();
+          // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): padding that differs costs a write, no more
           if (!erase && std::memcmp(&before, std::addressof(entry), sizeof entry) == 0) return;
           if (!change) change.emplace(stripe);
           if (!erase) return group.slots[slot].Put(entry);

@@ -408,7 +408,7 @@ TEST(StripedMapTest, EveryValueIsDestroyedOnce) {
 // ---- Callbacks that throw ----
 
 template <class V>
-void CallbacksThatThrowLeaveTheMapConsistent(V value, V other) {
+void CallbacksThatThrowLeaveTheMapConsistent(const V& value, const V& other) {
   StripedMap<int, V> map(1);
   for (int n = 0; n < 20; ++n) map.Insert(n, value);
   const std::runtime_error no("no");

@@ -84,7 +84,7 @@ void Edit(T& value, uint8_t arg) {
 template <class T>
 bool Same(const T& a, const T& b) {
   if constexpr (std::is_arithmetic_v<T>) {
-    return std::memcmp(&a, &b, sizeof(T)) == 0;
+    return std::memcmp(&a, &b, sizeof(T)) == 0;  // NOLINT(bugprone-suspicious-memory-comparison): the same bits
   } else if constexpr (std::is_same_v<T, Padded4>) {
     return a.low == b.low && a.high == b.high;
   } else if constexpr (std::is_same_v<T, Padded8>) {

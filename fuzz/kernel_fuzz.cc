@@ -319,7 +319,7 @@ class Program {
 
   void Seek(Proc& p) {
     const Fd fd = AnyFd();
-    const int64_t offset = static_cast<int8_t>(Next());
+    const int64_t offset = static_cast<int8_t>(Next());  // NOLINT(bugprone-signed-char-misuse): also below 0
     const int whence = Next() % 4;
     const Slot* slot = Find(p, fd);
     const Result<int64_t> got = kernel_.Seek(p.pid, fd, offset, whence == 3 ? 77 : whence);

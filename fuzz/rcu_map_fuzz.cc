@@ -27,7 +27,7 @@ int g_alive = 0;
 
 struct Text {
   explicit Text(std::string s) : text(std::move(s)) { ++g_alive; }
-  Text(Text&& other) {
+  Text(Text&& other) {  // NOLINT(performance-noexcept-move-constructor)
     MayThrow();
     text = std::move(other.text);
     ++g_alive;

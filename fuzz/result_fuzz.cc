@@ -90,7 +90,7 @@ void Run(fuzz::Input in) {
             break;
           }
           case 1: {
-            const Plain plain{*CodeFromErrno(1 + in.Byte() % 40),
+            const Plain plain{*CodeFromErrno(static_cast<int>(1 + in.Byte() % 40)),
                               std::string(in.Byte() % 60, static_cast<char>(in.Byte()))};
             *results[to] = Error{plain.code, plain.message};
             oracles[to] = plain;

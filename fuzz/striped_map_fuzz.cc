@@ -95,6 +95,7 @@ void RunProgram(size_t stripes, const uint8_t* data, size_t size) {
       case 4: {
         const bool there = oracle.contains(key);
         const bool inserted =
+            // NOLINTNEXTLINE(performance-no-automatic-move): a copy, of what the oracle needs too
             map.Upsert(key, [&] { return value; }, [&](V& v) { v = Make<V>(static_cast<uint8_t>(arg + 1)); });
         HOTPATH_CHECK(inserted == !there, "upsert");
         oracle[key] = there ? Make<V>(static_cast<uint8_t>(arg + 1)) : value;

@@ -150,7 +150,7 @@ Result<Fd> Kernel::OpenAt(Pid t, Fd dirfd, std::string_view path, int flags, uin
   HOTPATH_KERNEL_TRY(VfsManager::CheckPath(path));
   // The number is taken before the path is looked at: EMFILE wins over ENOENT, and a sleeping open keeps its number.
   const std::shared_ptr<FdTable> table = s.fds.PinTable(t);
-  const Result<Fd> fd = table->Reserve(0, s.MaxFds(task));
+  Result<Fd> fd = table->Reserve(0, s.MaxFds(task));
   if (!fd.ok()) return fd.error();
   const auto fail = [&](const Error& error) {
     table->CancelReservation(*fd);
@@ -551,7 +551,7 @@ Result<size_t> Kernel::ReadV(Pid t, Fd fd, std::span<const std::span<std::byte>>
   if (out.size() > abi::kMaxIov) return Code::kEINVAL;
   ReadCursor cursor(out);
   for (;;) {
-    const Result<size_t> count = file.Read(cursor, nullptr);
+    Result<size_t> count = file.Read(cursor, nullptr);
     if (count.ok() || count.error().code != Code::kEAGAIN || file.NonBlocking()) return count;
     HOTPATH_KERNEL_TRY(s.Sleep(task, file.pipe().readable()));
   }
@@ -570,7 +570,7 @@ Result<size_t> Kernel::WriteV(Pid t, Fd fd, std::span<const std::span<const std:
   if (in.size() > abi::kMaxIov) return Code::kEINVAL;
   WriteCursor cursor(in);
   for (;;) {
-    const Result<size_t> count = file.Write(task.creds, cursor, nullptr, s.MaxFileSize(task));
+    Result<size_t> count = file.Write(task.creds, cursor, nullptr, s.MaxFileSize(task));
     const size_t done = cursor.done();
     if (!count.ok() && count.error().code != Code::kEAGAIN) {
       s.RaiseForError(task, count.error().code, static_cast<uint64_t>(file.offset));
@@ -770,7 +770,7 @@ Result<size_t> Kernel::SendFile(Pid t, Fd out, Fd in, int64_t* in_offset, size_t
   while (left > 0) {
     const std::span<std::byte> chunk(bytes.data(), std::min(left, bytes.size()));
     ReadCursor reader(std::span(&chunk, 1));
-    const Result<size_t> got = source.Read(reader, &position);
+    Result<size_t> got = source.Read(reader, &position);
     if (!got.ok()) {
       if (sent > 0) break;
       return got;

@@ -1,6 +1,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "hotpath/core/epoch.h"
 #include "models/base/model.h"
@@ -26,7 +27,7 @@ struct Pointer : Model<M, kThreads> {
   Domain domain;
   RelacySync::Atomic<Object*> current{RelacySync::New<Object>(0)};
 
-  explicit Pointer(EpochOptions options = Small()) : domain(options) {}
+  explicit Pointer(EpochOptions options = Small()) : domain(std::move(options)) {}
   ~Pointer() { RelacySync::Delete(current.load(std::memory_order::relaxed)); }
 
   uint64_t ReadUnderGuard() { return current.load(std::memory_order::acquire)->number.Read(); }

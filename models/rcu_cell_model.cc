@@ -14,7 +14,7 @@ using Domain = BasicEpochDomain<RelacySync>;
 // A value whose end is a write, so that a read that is not ordered with it is seen.
 struct Number {
   explicit Number(uint64_t n) : number(n) {}
-  Number(Number&& other) : number(other.number.Read()) {}
+  Number(Number&& other) noexcept : number(other.number.Read()) {}
   uint64_t Get() const { return number.Read(); }
   RelacySync::Var<uint64_t> number;
 };

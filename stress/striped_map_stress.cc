@@ -171,7 +171,7 @@ std::optional<uint64_t> Unwrap(const std::optional<T>& value) {
   if constexpr (std::is_same_v<T, std::string>) {
     return std::stoull(*value);
   } else {
-    return *value;
+    return value;
   }
 }
 template <class V, class Sync>

@@ -28,7 +28,7 @@ struct Node {
   Node* next;
 };
 
-auto Chase(std::shared_ptr<Node> start) {
+auto Chase(const std::shared_ptr<Node>& start) {
   return [start, at = start.get()]() mutable {
     at = at->next;
     Keep(at);

@@ -102,7 +102,8 @@ class Crew {
       seat.window.preemptions = Preemptions() - preemptions;
       const double took = static_cast<double>(seat.window.end - seat.window.begin);
       const double per_op = std::max(took, 1.0) / static_cast<double>(seat.window.ops);
-      seat.batch = std::clamp<uint64_t>(static_cast<uint64_t>(NsToTicks(kBatchNs) / per_op), 1, 1u << 20);
+      seat.batch =
+          std::clamp<uint64_t>(static_cast<uint64_t>(static_cast<double>(NsToTicks(kBatchNs)) / per_op), 1, 1u << 20);
     }
   }
 

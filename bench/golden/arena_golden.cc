@@ -16,7 +16,7 @@ struct Owner {
 
 // So that no block is ever full.
 template <class F>
-void AddInScope(GoldenPaths& paths, const char* name, F path) {
+void AddInScope(GoldenPaths& paths, const char* name, const F& path) {
   paths.Add(name, [path, arena = Isolated<Arena>()] {
     const ArenaScope scope(*arena);
     path(*arena);

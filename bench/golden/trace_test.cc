@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bench/base/keep.h"
@@ -56,7 +57,7 @@ TEST(ClassifyTest, KnowsCallsAndSystemCalls) {
 
 Counts TraceOf(auto path) {
   GoldenPaths paths;
-  paths.Add("path", path);
+  paths.Add("path", std::move(path));
   return Trace(paths.all().at(0), {});
 }
 

@@ -198,7 +198,7 @@ template <class T>
   requires(std::is_object_v<T> && !std::is_array_v<T> &&
            !std::same_as<std::remove_cv_t<T>, typename BasicEpochDomain<Sync>::Retiree>)
 void BasicEpochDomain<Sync>::Retire(T* object) {
-  static_assert(sizeof(T) > 0, "T must be complete");
+  static_assert(sizeof(T) > 0, "T must be complete");  // NOLINT(bugprone-sizeof-expression)
   if (object == nullptr) return;
   using Plain = std::remove_cv_t<T>;
   auto* plain = const_cast<Plain*>(object);

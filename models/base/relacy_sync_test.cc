@@ -230,7 +230,7 @@ struct Leak : Model<Leak, 1> {
   void thread(unsigned) { static_cast<void>(RelacySync::New<int>(1)); }
 };
 struct RawLeak : Model<RawLeak, 1> {
-  void thread(unsigned) { std::make_unique<std::vector<int>>(3).release(); }
+  void thread(unsigned) { std::make_unique<std::vector<int>>(3).release(); }  // NOLINT(bugprone-unused-return-value)
 };
 struct DoubleFree : Model<DoubleFree, 1> {
   void thread(unsigned) {

@@ -888,7 +888,9 @@ Verdict Engine::OnSelect(Call& c) {
     const Arg& arg = c.f.At(set + 1);
     if (arg.kind == Arg::Kind::kInteger) continue;
     for (const Arg& fd : c.f.Items(set + 1)) {
-      if (fd.name != "=>") wanted[static_cast<Fd>(fd.number)] |= kEvents[set];
+      if (fd.name == "=>") continue;
+      int16_t& events = wanted[static_cast<Fd>(fd.number)];
+      events = static_cast<int16_t>(events | kEvents[set]);
     }
   }
   if (c.note.opaque) return Verdict::kUnsupported;

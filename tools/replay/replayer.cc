@@ -157,7 +157,7 @@ absl::StatusOr<kernel::Pid> Engine::SpawnInGroup(const RootTask& root) {
   const bool leads_session = root.session == root.pid, leads_group = leads_session || root.group == root.pid;
   absl::StatusOr<kernel::Pid> leader = Outsider(leads_session ? 0 : root.session, 0, false);
   if (leader.ok() && !leads_group && root.group != 0) leader = Outsider(root.group, *leader, true);
-  const absl::StatusOr<kernel::Pid> parent = leader.ok() ? Outsider(root.parent, *leader, false) : leader;
+  absl::StatusOr<kernel::Pid> parent = leader.ok() ? Outsider(root.parent, *leader, false) : leader;
   if (!parent.ok()) return parent;
   kernel::SpawnOptions options;
   options.name = "root";
@@ -297,9 +297,8 @@ absl::Status Engine::Apply(const Step& step) {
     verdict = Verdict::kSkipped;  // the task died inside: there is no answer
   } else if (handler == Handlers().end()) {
     verdict = Verdict::kUnsupported;
-  } else if (r.err == EFAULT) {
-    verdict = Verdict::kGiven;  // about an address: our kernel is called with memory that is there
-  } else if (note.synthetic && (AsksTheMachine(r.name) || (r.err != 0 && absl::StartsWith(r.name, "open")))) {
+  } else if (r.err == EFAULT ||  // about an address: our kernel is called with memory that is there
+             (note.synthetic && (AsksTheMachine(r.name) || (r.err != 0 && absl::StartsWith(r.name, "open"))))) {
     verdict = Verdict::kGiven;
   } else {
     verdict = (this->*handler->second)(c);

@@ -684,9 +684,9 @@ bool StraceDecoder::Result(Record* out, bool unfinished) {
     out->outcome = Record::Outcome::kNeverReturned;
     if (p_ == end_ || (At(" <unavailable>") && end_ - p_ == 14)) return true;
     if (!Take(" ") || unfinished) return Fail("not a result");
-    const std::string_view name = TakeName();
-    const std::optional<int> number = RestartNumber(name);
-    if (!number) return FailAt(name.data(), end_, "not a result");
+    const char* const name = p_;
+    const std::optional<int> number = RestartNumber(TakeName());
+    if (!number) return FailAt(name, end_, "not a result");
     out->outcome = Record::Outcome::kRestarted;
     out->result = -1;
     out->err = *number;
@@ -703,9 +703,9 @@ bool StraceDecoder::Result(Record* out, bool unfinished) {
   if (p_ == end_) return true;
   if (!Take(" ")) return FailAt(begin, end_, "not a result");
   if (IsNameStart(Peek())) {
-    const std::string_view name = TakeName();
-    const std::optional<int> number = ErrnoNumber(name);
-    if (!number) return FailAt(name.data(), end_, "unknown errno");
+    const char* const name = p_;
+    const std::optional<int> number = ErrnoNumber(TakeName());
+    if (!number) return FailAt(name, end_, "unknown errno");
     if (out->result != -1) return FailAt(begin, end_, "an errno without -1");
     out->err = *number;
     return Note(out);
