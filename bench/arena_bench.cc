@@ -122,6 +122,11 @@ class Monotonic {
   std::pmr::monotonic_buffer_resource resource_{memory_.get(), kRequestBytes};
 };
 
+struct LargeFirst {
+  void* Allocate(size_t bytes, size_t align) { return arena.Allocate(bytes, align); }
+  Arena arena{ArenaOptions{.first_block = kRequestBytes}};
+};
+
 struct FreshMonotonic {
   void* Allocate(size_t bytes, size_t align) { return resource.allocate(bytes, align); }
   std::pmr::monotonic_buffer_resource resource;
@@ -292,6 +297,7 @@ HOTPATH_BENCH_ROWS(rows) {
       .Floor("bare bump, kept", [] { return Reused<Blocks<kWideSizes>, Bump>(); })
       .Floor("bare bump, a block that is large enough", [] { return Fresh<Blocks<kWideSizes>, Bump>(); })
       .Ours("Arena", [] { return Fresh<Blocks<kWideSizes>, Arena>(); })
+      .Variant("Arena, a first block that is large enough", [] { return Fresh<Blocks<kWideSizes>, LargeFirst>(); })
       .Peer("monotonic", [] { return Fresh<Blocks<kWideSizes>, FreshMonotonic>(); })
       .AtLeast(5, "monotonic");
 
