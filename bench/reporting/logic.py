@@ -163,22 +163,10 @@ def too_wide(claim, measured):
 
 
 def verdict(claim, measured):
-    """(verdict, marginal): "held", "exceeded", "refuted", "too wide" or "not measured". Marginal: the rounds lie on both
+    """(verdict, marginal): "held", "exceeded", "refuted" or "not measured", by the median. Marginal: the rounds lie on both
     sides of the claim."""
     if measured is None:
         return "not measured", False
-    if too_wide(claim, measured):
-        # Even so, rounds that all lie on one side leave no doubt.
-        if claim["metric"] == "at_most":
-            if measured.max <= claim["high"]:
-                return "held", False
-            if measured.min > claim["high"]:
-                return "refuted", False
-        elif measured.max < claim["low"]:
-            return "refuted", False
-        elif measured.min >= claim["low"]:
-            return "exceeded" if measured.median > claim["high"] else "held", False
-        return "too wide", False
     if claim["metric"] == "at_most":
         if measured.median > claim["high"]:
             return "refuted", measured.min <= claim["high"]
