@@ -41,14 +41,25 @@ class InlineString {
  public:
   static constexpr size_t kInlineCapacity = 23;
 
-  constexpr InlineString() noexcept = default;
-  ABSL_ATTRIBUTE_ALWAYS_INLINE constexpr InlineString(std::string_view text)
-      : bytes_(text.size() <= kInlineCapacity ? Inline(text) : OnHeap(text)) {}
+  constexpr InlineString() noexcept : bytes_(kEmpty) {}
+  ABSL_ATTRIBUTE_ALWAYS_INLINE constexpr InlineString(std::string_view text) {
+    if (text.size() <= kInlineCapacity) {
+      bytes_ = Inline(text);
+    } else {
+      PutOnHeap(bytes_, text);
+    }
+  }
   ABSL_ATTRIBUTE_ALWAYS_INLINE constexpr InlineString(const char* text) : InlineString(std::string_view(text)) {}
   ABSL_ATTRIBUTE_ALWAYS_INLINE InlineString(const std::string& text) : InlineString(std::string_view(text)) {}
   InlineString(std::nullptr_t) = delete;
 
-  constexpr InlineString(const InlineString& other) : bytes_(other.is_inline() ? other.bytes_ : OnHeap(other.view())) {}
+  constexpr InlineString(const InlineString& other) {
+    if (other.is_inline()) {
+      bytes_ = other.bytes_;
+    } else {
+      PutOnHeap(bytes_, other.view());
+    }
+  }
   constexpr InlineString(InlineString&& other) noexcept : bytes_(other.bytes_) { other.bytes_ = kEmpty; }
   constexpr InlineString& operator=(const InlineString& other) {
     if (is_inline() && other.is_inline()) {
@@ -244,11 +255,12 @@ class InlineString {
     if (capacity > max_size()) throw std::bad_alloc();
     return static_cast<char*>(::operator new(capacity + 1));
   }
-  // Out of line, so that the short case is inlined.
-  [[gnu::noinline]] static Bytes OnHeap(std::string_view text) {
-    char* const data = static_cast<char*>(std::memcpy(Allocate(text.size()), text.data(), text.size()));
+  // Out of line, so that the short case is inlined and needs no frame. Copies last, as the last call it makes.
+  [[gnu::noinline]] static void PutOnHeap(Bytes& to, std::string_view text) {
+    char* const data = Allocate(text.size());
+    to = std::bit_cast<Bytes>(Heap(data, text.size(), text.size()));
     data[text.size()] = '\0';
-    return Heap(data, text.size(), text.size()).ToBytes();
+    std::memcpy(data, text.data(), text.size());
   }
 
   [[gnu::noinline]] void AppendOnHeap(std::string_view text) {
@@ -288,7 +300,7 @@ class InlineString {
 
   struct Sink;
 
-  alignas(Heap) Bytes bytes_ = kEmpty;
+  alignas(Heap) Bytes bytes_;
 };
 static_assert(sizeof(InlineString) == 24);
 
