@@ -181,7 +181,7 @@ class BasicEpochDomain {
     Retiree* object;
     void (*destroy)(Retiree*);
   };
-  static constexpr uint32_t kMaxFresh = 64;
+  static constexpr uint32_t kMaxFresh = 64;  // as kChunk, so that a thread asks for credit and links at once
   enum Gate : uint32_t { kOpen, kClosed, kClosedForGood };
 
   // What the domain keeps of a thread, or of several that have one ThreadIndex after another.

@@ -251,6 +251,15 @@ TEST(EpochTest, RetireesAndPinsAllocateNothingAndOthersOnce) {
   EXPECT_EQ(count.frees, 1u);
 }
 
+TEST(EpochTest, DomainsAndThreadsTakeTheMemoryThatIsSaid) {
+  EXPECT_LT(sizeof(EpochDomain), 34u << 10);
+  EpochDomain domain;
+  const HeapMark mark;
+  domain.Register();
+  EXPECT_EQ(mark.Since().allocations, 1u);
+  EXPECT_EQ(mark.Since().bytes, 1280u);
+}
+
 TEST(EpochTest, WithoutMemoryTheCallerStillOwns) {
   if (!HeapFailure::Works()) GTEST_SKIP() << "allocations cannot be made to fail here";
   std::atomic<int> ends{0};
