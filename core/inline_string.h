@@ -139,8 +139,19 @@ class InlineString {
   }
   // Bytes compare as unsigned char.
   friend constexpr std::strong_ordering operator<=>(const InlineString& a, const InlineString& b) noexcept {
-    if (!std::is_constant_evaluated() && kLittleEndian && a.is_inline() && b.is_inline()) return CompareInline(a, b);
+    if (!std::is_constant_evaluated() && kLittleEndian) {
+      if (a.is_inline() && b.is_inline()) return CompareInline(a, b);
+      if (!a.is_inline() && !b.is_inline()) return CompareOnHeap(a.heap(), b.heap()) <=> 0;
+    }
     return a.view() <=> b.view();
+  }
+  // What sorting and ordered maps ask for: to make an ordering and look at its sign takes longer.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE friend constexpr bool operator<(const InlineString& a, const InlineString& b) noexcept {
+    if (!std::is_constant_evaluated() && kLittleEndian) {
+      if (a.is_inline() && b.is_inline()) return CompareInline(a, b) < 0;
+      if (!a.is_inline() && !b.is_inline()) return CompareOnHeap(a.heap(), b.heap()) < 0;
+    }
+    return (a <=> b) < 0;
   }
   template <class S>
     requires(std::convertible_to<const S&, std::string_view> && !std::same_as<S, InlineString>)
@@ -250,15 +261,42 @@ class InlineString {
     }
     return std::strong_ordering::equal;
   }
+  static int64_t CompareOnHeap(const Heap& a, const Heap& b) noexcept {
+    const int order = std::memcmp(a.data, b.data, std::min(a.size, b.size));
+    return order != 0 ? order : static_cast<int64_t>(a.size - b.size);
+  }
 
   static char* Allocate(size_t capacity) {
     if (capacity > max_size()) throw std::bad_alloc();
     return static_cast<char*>(::operator new(capacity + 1));
   }
-  // Out of line, so that the short case is inlined and needs no frame. Copies last, as the last call it makes.
+  // Out of line, so that the short case is inlined and needs no frame.
   [[gnu::noinline]] static void PutOnHeap(Bytes& to, std::string_view text) {
+    const size_t size = text.size();
+    if (size > 128) return PutLongTextOnHeap(to, text);
+    char* const data = static_cast<char*>(::operator new(size + 1));
+    to = Heap(data, size, size).ToBytes();
+    data[size] = '\0';
+    // Blocks from both ends, which may overlap: they are there before memcpy would have found out what to do.
+    static_assert(kInlineCapacity >= 16);
+    const auto copy = [&](size_t at) { std::memcpy(data + at, text.data() + at, 16); };
+    if (size > 32) {
+      if (size > 64) {
+        copy(32);
+        copy(48);
+        copy(size - 64);
+        copy(size - 48);
+      }
+      copy(16);
+      copy(size - 32);
+    }
+    copy(0);
+    copy(size - 16);
+  }
+  // Copies last, as the last call it makes.
+  [[gnu::noinline]] static void PutLongTextOnHeap(Bytes& to, std::string_view text) {
     char* const data = Allocate(text.size());
-    to = std::bit_cast<Bytes>(Heap(data, text.size(), text.size()));
+    to = Heap(data, text.size(), text.size()).ToBytes();
     data[text.size()] = '\0';
     std::memcpy(data, text.data(), text.size());
   }
@@ -275,7 +313,11 @@ class InlineString {
     } else {
       const size_t grown = std::max(wanted, std::min(2 * capacity(), max_size()));
       char* const data = Allocate(grown);
-      std::memcpy(data, old.data(), old.size());
+      if (is_inline()) {
+        std::memcpy(data, bytes_.data(), sizeof(bytes_));  // there is room, and no call
+      } else {
+        std::memcpy(data, old.data(), old.size());
+      }
       std::memcpy(data + old.size(), text.data(), text.size());
       data[wanted] = '\0';
       Release();
@@ -286,8 +328,10 @@ class InlineString {
     if (this == &other) return;
     if (!is_inline() && !other.is_inline() && other.size() <= capacity()) {
       const std::string_view text = other.view();
-      std::char_traits<char>::copy(heap().data, text.data(), text.size() + 1);
-      bytes_ = Heap(heap().data, text.size(), capacity()).ToBytes();
+      char* const data = heap().data;
+      std::memcpy(data, text.data(), text.size());
+      data[text.size()] = '\0';
+      bytes_ = Heap(data, text.size(), capacity()).ToBytes();
     } else {
       *this = InlineString(other);
     }

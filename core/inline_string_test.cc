@@ -35,7 +35,7 @@ using bench::HeapCount;
 using bench::HeapFailure;
 using bench::HeapMark;
 
-constexpr size_t kSizes[] = {0, 1, 7, 8, 15, 16, 22, 23, 24, 25, 63, 64, 65, 4096};
+constexpr size_t kSizes[] = {0, 1, 7, 8, 15, 16, 22, 23, 24, 25, 32, 33, 64, 65, 128, 129, 4096};
 
 // Every byte value occurs, NUL and 0xff soon.
 std::string Text(size_t size, unsigned seed = 0) {
@@ -72,6 +72,7 @@ static_assert(kShort.size() == 5 && kShort.view() == "short" && kShort.is_inline
 static_assert(kFull.size() == 23 && kFull.data()[22] == 'w' && kFull.data()[23] == '\0' && kFull.is_inline());
 static_assert(kShort == "short" && "short" == kShort && kShort != kFull && kShort > "shoot" && "shoots" < kShort);
 static_assert(kShort == InlineString(kShort) && (kShort <=> kFull) == std::strong_ordering::greater);
+static_assert(kFull < kShort && !(kShort < kFull) && !(kShort < kShort) && kEmpty < kFull);
 static_assert([] {
   InlineString a = "one", b = a;
   InlineString c = std::move(a);
@@ -122,11 +123,13 @@ TEST(InlineStringTest, TextOfEveryLengthIsKeptAndFollowedByANul) {
   EXPECT_TRUE(Holds(InlineString(std::string_view()), ""));
 }
 
-TEST(InlineStringTest, EveryShortLengthKeepsEveryBit) {
-  for (size_t size = 0; size <= 25; ++size) {
+TEST(InlineStringTest, EveryLengthKeepsEveryBit) {
+  for (size_t size = 0; size <= 140; ++size) {
     for (unsigned seed = 0; seed < 256; ++seed) {
       const std::string text = Text(size, seed);
-      ASSERT_TRUE(Holds(InlineString(text), text)) << size << " " << seed;
+      const InlineString s = text, copy = s;
+      ASSERT_TRUE(Holds(s, text)) << size << " " << seed;
+      ASSERT_TRUE(Holds(copy, text)) << size << " " << seed;
     }
   }
 }
@@ -147,7 +150,7 @@ TEST(InlineStringTest, NeverReadsOutsideItsSource) {
   char* const begin = map + page;
   ASSERT_EQ(mprotect(begin, page, PROT_READ | PROT_WRITE), 0);
   std::memset(begin, 'r', page);
-  for (size_t size = 0; size <= 70; ++size) {
+  for (size_t size = 0; size <= 140; ++size) {
     for (char* const source : {begin, begin + page - size}) {
       const std::string_view text(source, size);
       InlineString s = text;

@@ -39,6 +39,7 @@ void Check(const Pair& pair) {
 void CheckOrder(const Pair& a, const Pair& b) {
   HOTPATH_CHECK((a.s == b.s) == (a.text == b.text), "== of two strings");
   HOTPATH_CHECK((a.s <=> b.s) == (a.text <=> b.text), "<=> of two strings");
+  HOTPATH_CHECK((a.s < b.s) == (a.text < b.text), "< of two strings");
   HOTPATH_CHECK((a.s < b.text) == (a.text < b.text) && (a.text < b.s) == (a.text < b.text), "< with std::string");
   HOTPATH_CHECK(InlineStringEq{}(a.s, b.s) == (a.text == b.text), "InlineStringEq");
 }
@@ -51,7 +52,7 @@ void Run(FuzzedDataProvider& input) {
     Pair& b = pairs[input.ConsumeIntegralInRange<size_t>(0, 3)];
     switch (input.ConsumeIntegralInRange<int>(0, 13)) {
       case 0:
-        a.text = input.ConsumeRandomLengthString(100);
+        a.text = input.ConsumeRandomLengthString(150);
         a.s = std::string_view(a.text);
         break;
       case 1:  // lengths around the limit, whatever the input's length
