@@ -143,7 +143,7 @@ TYPED_TEST(EpochStress, ThreadsThatComeAndGoLeaveNothingBehind) {
   this->Finish();
 }
 
-// The domain ends while threads that have made their last call of it are ending.
+// The domain ends while threads that have made their last call of it are ending; every other thread waits for that.
 TYPED_TEST(EpochStress, DomainEndsBesideTheEndsOfItsThreads) {
   using Domain = BasicEpochDomain<TypeParam>;
   Storm storm;
@@ -151,16 +151,23 @@ TYPED_TEST(EpochStress, DomainEndsBesideTheEndsOfItsThreads) {
     const uint64_t seed = rng();
     auto domain = std::make_unique<Domain>(EpochOptions{.max_pending = 256});
     std::atomic<int> calling{2}, alive{2};
+    std::atomic<bool> domain_ends{false};
     std::vector<std::thread> threads;
     for (uint64_t i = 0; i < 2; ++i) {
       threads.emplace_back([&, i] {
         struct AtEnd {
           std::atomic<int>* alive = nullptr;
-          ~AtEnd() { alive->fetch_sub(1); }  // before the exit hook
+          const std::atomic<bool>* wait_until = nullptr;
+          ~AtEnd() {  // before the exit hook
+            SpinWait<> wait;
+            while (wait_until != nullptr && !wait_until->load()) wait();
+            alive->fetch_sub(1);
+          }
         };
         thread_rng = Rng(seed, i);
         static thread_local AtEnd at_end;
         at_end.alive = &alive;
+        if (thread_rng.OneIn(2)) at_end.wait_until = &domain_ends;
         domain->Retire(new Object<TypeParam>(this->census, i));
         calling.fetch_sub(1);
       });
@@ -168,6 +175,7 @@ TYPED_TEST(EpochStress, DomainEndsBesideTheEndsOfItsThreads) {
     SpinWait<> wait;
     while (calling.load() != 0) wait();
     if (alive.load() != 0) storm.Collided();
+    domain_ends.store(true);
     domain.reset();
     for (std::thread& thread : threads) thread.join();
   });
