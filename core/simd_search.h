@@ -44,7 +44,8 @@ namespace hotpath {
 //           "/home/" and "/home/a", not "/homeless". Nothing is normalised: see the constructor. Immutable.
 // Progress  LongestMatch, FirstMatch: wait-free, from any number of threads, no allocation.
 // Cost      Linear in the length of the path up to the longest rule, whatever the number of rules: two table slots per
-//           '/' of the path that some rule is as long as. Up to 64 rules: one compare of 32 bytes per rule, in vectors.
+//           '/' of the path that some rule is as long as. Up to 64 rules: all are compared with the path in vectors,
+//           by as many words of their first 32 bytes as tell them apart, and what is equal so far to its end.
 //           Memory: at most 96 bytes a rule, 9/8 of its text, and 2 KiB a set. Building: n log n compares of rules,
 //           and one to 32 tables. Rules made for it defeat all 32: answers stay right, but then take a binary search
 //           per '/'. Let no stranger write rules.

@@ -572,6 +572,50 @@ TEST(PathPrefixSet, TellsRulesOfEveryLengthFromPathsWithOneByteWrong) {
   }
 }
 
+// Rules that differ early or late are compared by few words or by all four; what is equal in these is looked at again.
+TEST(PathPrefixSet, ComparesFewRulesByAsManyWordsAsTellThemApart) {
+  struct Shape {
+    std::string before, after;  // what all of the rules have before and after two bytes of their own
+    size_t words;
+  };
+  const Shape shapes[] = {{"/", "", 1},
+                          {"/", "/one/tail/that/goes/on/behind/the/head", 1},
+                          {"/opt/app", "/one/tail/that/goes/on/behind/the/head", 2},
+                          {"/home/alice/projects", "/one/tail/that/goes/on/behind/the/head", 3},
+                          {"/home/alice/projects/src/", "/one/tail/that/goes/on/behind/the/head", 4},
+                          {"/home/alice/projects/src/behind/the/head/", "/tail", 1}};  // none do
+  for (const auto& [before, after, words] : shapes) {
+    std::vector<std::string> own;
+    for (size_t i = 0; i < kMaxFew; ++i) {
+      std::string rule = before;
+      rule += static_cast<char>('a' + i / 8);
+      rule += static_cast<char>('a' + i % 8);
+      own.push_back(rule + after);
+    }
+    const std::vector<string_view> rules(own.begin(), own.end());
+    BuildCount took;
+    const PathRules compiled = CompileRules(rules, took);
+    EXPECT_EQ(compiled.few_words, words) << before;
+    for (const Kernels* kernels : TestAccess::AllKernels()) {
+      const auto match = [&](string_view path) -> std::optional<size_t> {
+        const auto* rule = kernels->match(compiled, path.data(), path.size());
+        if (rule == nullptr) return std::nullopt;
+        return rule->longest;
+      };
+      for (size_t i = 0; i < rules.size(); ++i) {
+        ASSERT_EQ(match(rules[i]), i) << Name(*kernels) << rules[i];
+        std::string path = own[i] + "/below";
+        ASSERT_EQ(match(path), i) << Name(*kernels) << path;
+        for (size_t wrong = 0; wrong <= rules[i].size(); ++wrong) {
+          path[wrong] ^= 0x40;
+          ASSERT_EQ(match(path), std::nullopt) << Name(*kernels) << path;
+          path[wrong] ^= 0x40;
+        }
+      }
+    }
+  }
+}
+
 // Every component of one deep path is a rule: the longest, the first and the chain across blocks.
 TEST(PathPrefixSet, FindsTheRightOneOfRulesNestedAThousandDeep) {
   std::string deep;

@@ -30,8 +30,9 @@ struct PathRule {
   uint32_t outer;  // 1 + index in PathRules::rules of the longest covering rule that ends in an earlier block; 0: none
 };
 
-// Up to kMaxFew rules are all compared at once: their first kFewBytes bytes, "/home" as "/home/" because the path is
-// looked at as if it went on with '/', turned so that eight rules lie side by side in each word.
+// Up to kMaxFew rules are all compared at once: as many of their first kFewBytes bytes as tell them apart, "/home" as
+// "/home/" because the path is looked at as if it went on with '/', turned so that eight rules lie side by side in each
+// word. What is equal so far is compared to its end.
 inline constexpr size_t kMaxFew = 64;
 inline constexpr size_t kFewBytes = 32;
 struct alignas(64) FewWord {

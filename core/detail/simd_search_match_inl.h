@@ -5,7 +5,7 @@
 // An Isa has
 //   template <size_t kWords>  // rules.few_words
 //   static uint64_t Few(const PathRules&, const char* path, size_t n);
-//     One bit per rule whose first kFewBytes bytes cover the path, which is not empty. Rules that do not exist may
+//     One bit per rule whose first 8 * kWords bytes cover the path, which is not empty. Rules that do not exist may
 //     have bits too.
 //   static uint64_t LoadBlock(const char* p, size_t n, char* block);
 //     Copies the first min(n, kBlock) bytes at p to `block`, followed by zeros. One bit per slash among them.
@@ -53,18 +53,21 @@ template <size_t kBytes>
 
 // ---- PathPrefixSet ----
 
-inline bool RestCovers(const PathRules& rules, const PathRule& rule, const char* path, size_t n) noexcept {
+// Of a rule whose first `compared` bytes cover the path, and are not all of it and its boundary.
+inline bool RestCovers(const PathRules& rules, const PathRule& rule, size_t compared, const char* path,
+                       size_t n) noexcept {
   return rule.length <= n && (rule.length == n || path[rule.length] == '/') &&
-         EqualBytes(path + kFewBytes, rules.text.data() + rule.text + kFewBytes, rule.length - kFewBytes);
+         EqualBytes(path + compared, rules.text.data() + rule.text + compared, rule.length - compared);
 }
 
 // The first of the rules in `bits`, whose heads cover the path, that covers it. A function of its own: it needs more
 // registers, and would make MatchFew save them.
 [[gnu::noinline]] inline const PathRule* FirstCovering(const PathRules& rules, uint64_t bits, const char* path,
                                                        size_t n) noexcept {
+  const size_t compared = 8 * rules.few_words;
   for (; bits != 0; bits &= bits - 1) {
     const PathRule& rule = rules.rules[static_cast<size_t>(std::countr_zero(bits))];
-    if (rule.length < kFewBytes || RestCovers(rules, rule, path, n)) return &rule;
+    if (rule.length < compared || RestCovers(rules, rule, compared, path, n)) return &rule;
   }
   return nullptr;
 }
@@ -87,7 +90,7 @@ template <class Isa>
   }
   if (bits == 0) return nullptr;
   const PathRule& rule = rules.rules[static_cast<size_t>(std::countr_zero(bits))];
-  if (rule.length < kFewBytes) return &rule;
+  if (rule.length < 8 * rules.few_words) return &rule;
   return FirstCovering(rules, bits, path, n);
 }
 
