@@ -581,7 +581,6 @@ TEST(EpochTest, StalledReaderIsReportedOnceAndMeasured) {
     domain.Retire(new Tracked(ends));
     const auto start = std::chrono::steady_clock::now();
     EXPECT_EQ(domain.TryReclaim(), 0u);
-    const auto first_seen = std::chrono::steady_clock::now();
     while (stalls.size() == round) EXPECT_EQ(domain.TryReclaim(), 0u);
     EXPECT_EQ(domain.TryReclaim(), 0u);
     ASSERT_EQ(stalls.size(), round + 1) << "once for each pin";
@@ -592,7 +591,6 @@ TEST(EpochTest, StalledReaderIsReportedOnceAndMeasured) {
     EXPECT_GE(domain.Stats().longest_pin, stalls[round].pinned_for);
     EXPECT_GE(domain.Stats().longest_pin, std::chrono::milliseconds(2));
     EXPECT_LE(domain.Stats().longest_pin, std::chrono::steady_clock::now() - start);
-    EXPECT_GT(std::chrono::steady_clock::now() - first_seen, std::chrono::milliseconds(2));
     step.fetch_add(1);
     while (domain.TryReclaim() == 0) {
     }
