@@ -253,7 +253,7 @@ size_t ChooseFewWords(const std::vector<FewHead>& heads) {
 void CompileFew(PathRules& rules) {
   std::sort(rules.rules.begin(), rules.rules.end(),
             [](const PathRule& a, const PathRule& b) { return a.length > b.length; });
-  rules.few_bits = ~uint64_t{0} >> (kMaxFew - rules.rules.size());
+  rules.few_bits = ~uint64_t{0} >> (64 - rules.rules.size());
   std::vector<FewHead> heads;
   heads.reserve(rules.rules.size());
   for (const PathRule& rule : rules.rules) heads.emplace_back(TextOf(rules, rule));
@@ -297,6 +297,55 @@ bool FillSlots(PathRules& rules, std::vector<uint64_t>& hashes, BuildCount& coun
   return true;
 }
 
+void FillHeads(PathRules& rules, size_t head_words) {
+  using namespace simd_search_internal;  // NOLINT: as in Hash
+  rules.head_words = head_words;
+  rules.heads.assign(std::min(rules.rules.size(), kMaxHeads), 0);
+  for (const PathRule& rule : rules.rules) {
+    if (rule.length < 8 || rule.length >= kBlock) continue;
+    const char* text = rules.text.data() + rule.text;
+    uint64_t sum = rules.seed;
+    for (size_t i = 0; i < std::min<size_t>(head_words, rule.length / 8); ++i) {
+      sum += HashWord(LoadWord(text + 8 * i), i, rules.seed);
+    }
+    rules.heads[FirstPlace(sum, rules.heads.size())] |= uint64_t{1} << rule.length;
+  }
+}
+
+// How many lengths the filter leaves to the paths that are the rules.
+uint64_t LengthsLeft(const PathRules& rules) {
+  uint64_t left = 0;
+  for (const PathRule& rule : rules.rules) {
+    simd_search_internal::Block block;
+    simd_search_internal::CopyPadded<kBlock>(rules.text.data() + rule.text, rule.length, '\0', block.bytes);
+    block.ends = rules.lengths[0];
+    block.sums[0] = rules.seed;
+    simd_search_internal::Filter(rules, block);
+    left += static_cast<uint64_t>(std::popcount(block.ends));
+  }
+  return left;
+}
+
+// Every word of the heads costs each match; with fewer the filter leaves more, for paths that are like the rules. An
+// estimate: a word takes as long as one and a half lengths that it leaves.
+void MakeFilter(PathRules& rules, size_t longest) {
+  const size_t most = std::min(longest, kBlock - 1) / 8;
+  const auto cost = [&](size_t words) {
+    FillHeads(rules, words);
+    return 2 * LengthsLeft(rules) + 3 * words * rules.rules.size();
+  };
+  size_t best = std::min<size_t>(most, 1);  // a head of no word is for rules that are shorter than a word
+  uint64_t least = cost(best);
+  for (size_t words = best + 1; words <= most; ++words) {
+    const uint64_t now = cost(words);
+    if (now < least) {
+      least = now;
+      best = words;
+    }
+  }
+  FillHeads(rules, best);
+}
+
 void CompileMany(PathRules& rules, BuildCount& count, uint64_t max_seeds) {
   size_t longest = 0;
   for (const PathRule& rule : rules.rules) longest = std::max(longest, size_t{rule.length});
@@ -309,7 +358,7 @@ void CompileMany(PathRules& rules, BuildCount& count, uint64_t max_seeds) {
   rules.slots.resize(rules.rules.size() * 11 / 5 + 1);
   std::vector<uint64_t> hashes(rules.rules.size());
   for (uint64_t i = 0; i < max_seeds; ++i) {
-    if (FillSlots(rules, hashes, count)) return;
+    if (FillSlots(rules, hashes, count)) return MakeFilter(rules, longest);
     rules.seed += simd_search_internal::kHashStep;
   }
   rules.slots = {};  // MatchSorted
@@ -405,7 +454,8 @@ PathPrefixSet::PathPrefixSet(std::span<const std::string_view> rules) {
 
 size_t PathPrefixSet::MemoryUsed() const noexcept {
   return sizeof(*this) + rules_.rules.capacity() * sizeof(PathRule) + rules_.text.capacity() + 1 +
-         rules_.few.capacity() * sizeof(FewWord) + (rules_.lengths.capacity() + rules_.slots.capacity()) * 8;
+         rules_.few.capacity() * sizeof(FewWord) +
+         (rules_.lengths.capacity() + rules_.slots.capacity() + rules_.heads.capacity()) * 8;
 }
 
 }  // namespace hotpath

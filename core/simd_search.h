@@ -44,11 +44,12 @@ namespace hotpath {
 //           "/home/" and "/home/a", not "/homeless". Nothing is normalised: see the constructor. Immutable.
 // Progress  LongestMatch, FirstMatch: wait-free, from any number of threads, no allocation.
 // Cost      Linear in the length of the path up to the longest rule, whatever the number of rules: two table slots per
-//           '/' of the path that some rule is as long as. Up to 64 rules: all are compared with the path in vectors,
+//           '/' of the path that some rule is as long as; none for those of the first 64 bytes that a small filter
+//           tells that no such rule begins like the path. Up to 48 rules: all are compared with the path in vectors,
 //           by as many words of their first 32 bytes as tell them apart, and what is equal so far to its end.
 //           Memory: at most 96 bytes a rule, 9/8 of its text, and 2 KiB a set. Building: n log n compares of rules,
-//           and one to 32 tables. Rules made for it defeat all 32: answers stay right, but then take a binary search
-//           per '/'. Let no stranger write rules.
+//           one to 32 tables, and at most 8 filters. Rules made for it defeat all 32: answers stay right, but then
+//           take a binary search per '/'. Let no stranger write rules.
 // Not for   Paths as users type them: normalise first, or "/etc//shadow" and "/x/../etc/shadow" pass by a rule.
 // Proof     simd_search_test.cc and path_prefix_set_fuzz.cc compare every level with the loop over Contract's text.
 // Example   PathPrefixSet denied({"/etc", "/home/alice"});

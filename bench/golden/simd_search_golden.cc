@@ -42,7 +42,7 @@ void AddGoldenPaths(GoldenPaths& paths) {
   }
 
   const auto covered = Isolated<std::string>("/srv/1003/data/some/file");
-  const auto other = Isolated<std::string>("/usr/1003/data/some/file");
+  const auto other = Isolated<std::string>("/opt/1003/data/some/file");
   for (const size_t count : {size_t{4}, size_t{16}, size_t{64}, size_t{100}, size_t{10000}}) {
     const auto set = Isolated<PathPrefixSet>(SetOf(count));
     for (const auto& path : {covered, other}) {

@@ -33,15 +33,18 @@ struct PathRule {
 // Up to kMaxFew rules are all compared at once: as many of their first kFewBytes bytes as tell them apart, "/home" as
 // "/home/" because the path is looked at as if it went on with '/', turned so that eight rules lie side by side in each
 // word. What is equal so far is compared to its end.
-inline constexpr size_t kMaxFew = 64;
+inline constexpr size_t kMaxFew = 48;
 inline constexpr size_t kFewBytes = 32;
 struct alignas(64) FewWord {
   uint64_t value[8];
   uint64_t care[8];  // the bits that must be equal
 };
 
-// More rules are found by the hashes of the path's prefixes. The path is looked at in blocks of kBlock bytes.
+// More rules are found by the hashes of the path's prefixes. The path is looked at in blocks of kBlock bytes. Most
+// boundaries of the first block need no look at the table of rules: by the hash of the path's first word, of its first
+// two, and so on, a filter tells the lengths of the rules that begin like that. It stays small enough for the caches.
 inline constexpr size_t kBlock = 64;
+inline constexpr size_t kMaxHeads = 8192;
 
 struct PathRules {
   // Distinct. Few rules: the longest first. Many: in byte order, but '/' before everything else; then the empty one.
@@ -61,6 +64,11 @@ struct PathRules {
   size_t last_words = 0;          // whole words before the longest rule's end, in its block
   std::vector<uint64_t> slots;
   uint64_t seed = 0;
+
+  // The filter: bit l of heads[p] says that some rule of l bytes, 8 to 63, has a head whose sum has the first place p.
+  // The head of a rule is its whole words, the first head_words of them at most.
+  std::vector<uint64_t> heads;
+  size_t head_words = 0;
 };
 
 // What compiling a set took: the bound that it has is pinned by these, not by a clock.

@@ -94,19 +94,56 @@ template <class Isa>
   return FirstCovering(rules, bits, path, n);
 }
 
-// The longest rule that ends at one of `ends`, boundaries of the block that starts at path + base, and covers the path.
-// `outer` is the longest one that ends in an earlier block.
+// A block of a path.
+struct Block {
+  alignas(kBlock) char bytes[kBlock];
+  uint64_t ends;                  // one bit per boundary in it that some rule may end at
+  uint64_t sums[kBlock / 8 + 1];  // of what lies before each word
+};
+
+// Of a path of n bytes, what starts at path + base; but the sums.
+template <class Isa>
+[[gnu::always_inline]] inline void LoadEnds(const PathRules& rules, const char* path, size_t n, size_t base,
+                                            Block& block) noexcept {
+  const size_t left = n - base;
+  block.ends = Isa::LoadBlock(path + base, left, block.bytes);
+  if (left < kBlock) block.ends |= uint64_t{1} << left;  // the end of the path
+  block.ends &= rules.lengths[base / kBlock];
+}
+
+[[gnu::always_inline]] inline void AddWord(const PathRules& rules, Block& block, size_t i) noexcept {
+  block.sums[i + 1] = block.sums[i] + HashWord(LoadWord(block.bytes + 8 * i), i, rules.seed);
+}
+
+// Leaves of the ends in a path's first block those that the filter lets pass. Needs sums[0], makes sums[1] to
+// sums[head_words].
+[[gnu::always_inline]] inline void Filter(const PathRules& rules, Block& block) noexcept {
+  constexpr uint64_t kOneWord = 0xff;  // lengths up to the end of the word behind a head
+  uint64_t lengths = kOneWord;         // those without a head
+  uint64_t head = 0;
+  size_t i = 0;
+  while (i < rules.head_words) {
+    AddWord(rules, block, i);
+    ++i;
+    head = rules.heads[FirstPlace(block.sums[i], rules.heads.size())];
+    lengths |= head & kOneWord << 8 * i;
+  }
+  block.ends &= lengths | (head & ~kOneWord << 8 * i);  // the longest heads are followed by any number of words
+}
+
+// The longest rule that ends at one of the ends of `block`, which starts at path + base, and covers the path. `outer`
+// is the longest one that ends in an earlier block.
 [[gnu::always_inline]] inline const PathRule* FindInBlock(const PathRules& rules, const char* path, size_t base,
-                                                          const char* block, uint64_t ends, const uint64_t* sums,
-                                                          const PathRule* outer) noexcept {
+                                                          const Block& block, const PathRule* outer) noexcept {
   const size_t slots = rules.slots.size();
   const size_t checked = outer == nullptr ? 0 : outer->length;
   const size_t outer_id = outer == nullptr ? 0 : static_cast<size_t>(outer - rules.rules.data()) + 1;
+  uint64_t ends = block.ends;
   while (ends != 0) {
     const size_t end = 63 - static_cast<size_t>(std::countl_zero(ends));
     ends ^= uint64_t{1} << end;
-    const uint64_t partial = LoadWord(block + end / 8 * 8) & ((uint64_t{1} << end % 8 * 8) - 1);
-    const uint64_t hash = HashEnd(sums[end / 8], partial, base + end);
+    const uint64_t partial = LoadWord(block.bytes + end / 8 * 8) & ((uint64_t{1} << end % 8 * 8) - 1);
+    const uint64_t hash = HashEnd(block.sums[end / 8], partial, base + end);
     const uint64_t first = rules.slots[FirstPlace(hash, slots)];
     const uint64_t second = rules.slots[SecondPlace(hash, slots)];
     const uint64_t tag = TagOf(hash);
@@ -123,32 +160,36 @@ template <class Isa>
   return nullptr;
 }
 
-// A function of its own, for the same reason.
+// The longest rule that covers the path, whose first block has been filtered. A function of its own, as FirstCovering.
+template <class Isa>
+[[gnu::noinline]] const PathRule* MatchBlocks(const PathRules& rules, const char* path, size_t n,
+                                              Block& block) noexcept {
+  const PathRule* best = nullptr;
+  size_t i = rules.head_words;
+  const size_t blocks = rules.lengths.size();
+  for (size_t b = 0;; ++b) {
+    const size_t base = b * kBlock;
+    const size_t words = b + 1 < blocks ? kBlock / 8 : rules.last_words;
+    for (; i < words; ++i) AddWord(rules, block, i);
+    if (const PathRule* rule = FindInBlock(rules, path, base, block, best)) best = rule;
+    if (n - base < kBlock || b + 1 == blocks) return best;
+    block.sums[0] = HashNextBlock(block.sums[kBlock / 8]);
+    LoadEnds<Isa>(rules, path, n, base + kBlock, block);
+    i = 0;
+  }
+}
+
+// So is this.
 template <class Isa>
 [[gnu::noinline]] const PathRule* MatchMany(const PathRules& rules, const char* path, size_t n) noexcept {
   if (rules.slots.empty()) [[unlikely]]
     return MatchSorted(rules, path, n);
-  const PathRule* best = nullptr;
-  uint64_t sum = rules.seed;
-  const size_t blocks = rules.lengths.size();
-  for (size_t b = 0; b < blocks; ++b) {
-    const size_t base = b * kBlock;
-    const size_t left = n - base;
-    alignas(kBlock) char block[kBlock];
-    uint64_t ends = Isa::LoadBlock(path + base, left, block);
-    if (left < kBlock) ends |= uint64_t{1} << left;  // the end of the path
-    ends &= rules.lengths[b];
-
-    uint64_t sums[kBlock / 8 + 1];
-    sums[0] = sum;
-    const size_t words = b + 1 < blocks ? kBlock / 8 : rules.last_words;
-    for (size_t i = 0; i < words; ++i) sums[i + 1] = sums[i] + HashWord(LoadWord(block + 8 * i), i, rules.seed);
-
-    if (const PathRule* rule = FindInBlock(rules, path, base, block, ends, sums, best)) best = rule;
-    if (left < kBlock || b + 1 == blocks) break;
-    sum = HashNextBlock(sums[kBlock / 8]);
-  }
-  return best;
+  Block block;
+  block.sums[0] = rules.seed;
+  LoadEnds<Isa>(rules, path, n, 0, block);
+  Filter(rules, block);
+  if (block.ends == 0 && (n < kBlock || rules.lengths.size() == 1)) return nullptr;
+  return MatchBlocks<Isa>(rules, path, n, block);
 }
 
 template <class Isa>
