@@ -60,7 +60,7 @@ class InlineString {
       PutOnHeap(bytes_, other.view());
     }
   }
-  constexpr InlineString(InlineString&& other) noexcept : bytes_(other.bytes_) { other.bytes_ = kEmpty; }
+  constexpr InlineString(InlineString&& other) noexcept : bytes_(other.Take()) {}
   constexpr InlineString& operator=(const InlineString& other) {
     if (is_inline() && other.is_inline()) {
       bytes_ = other.bytes_;
@@ -70,8 +70,7 @@ class InlineString {
     return *this;
   }
   constexpr InlineString& operator=(InlineString&& other) noexcept {
-    const Bytes taken = other.bytes_;
-    other.bytes_ = kEmpty;  // first, so that moving to itself keeps the text
+    const Bytes taken = other.Take();  // first, so that moving to itself keeps the text
     Release();
     bytes_ = taken;
     return *this;
@@ -119,7 +118,7 @@ class InlineString {
       std::memcpy(bytes_.data() + offsetof(Heap, size), &grown, sizeof(grown));
       return;
     }
-    AppendOnHeap({&c, 1});
+    PushBackOnHeap(c);
   }
 
   constexpr void clear() noexcept {
@@ -134,8 +133,14 @@ class InlineString {
   }
   template <class S>
     requires(std::convertible_to<const S&, std::string_view> && !std::same_as<S, InlineString>)
-  friend constexpr bool operator==(const InlineString& a, const S& b) noexcept {
-    return a.view() == std::string_view(b);
+  ABSL_ATTRIBUTE_ALWAYS_INLINE friend constexpr bool operator==(const InlineString& a, const S& b) noexcept {
+    const std::string_view text(b);
+    if (std::is_constant_evaluated()) return a.view() == text;
+    if (text.empty()) return a.empty();
+    if (a.is_inline()) {
+      return a.tag() == kInlineCapacity - text.size() && EqualShort(a.bytes_.data(), text.data(), text.size());
+    }
+    return a.heap().size == text.size() && std::memcmp(a.heap().data, text.data(), text.size()) == 0;
   }
   // Bytes compare as unsigned char.
   friend constexpr std::strong_ordering operator<=>(const InlineString& a, const InlineString& b) noexcept {
@@ -201,7 +206,13 @@ class InlineString {
           size(size),
           tagged_capacity(kLittleEndian ? capacity | size_t{kOnHeap} << 56 : capacity << 8 | kOnHeap) {}
     size_t capacity() const { return kLittleEndian ? tagged_capacity & ~(size_t{0xff} << 56) : tagged_capacity >> 8; }
-    Bytes ToBytes() const { return FromWords(std::bit_cast<uint64_t>(data), size, tagged_capacity); }
+    // Stored word by word, as it is loaded: data is what everything waits for, and would come and go by way of a vector
+    // register with size beside it.
+    Bytes ToBytes() const {
+      Heap words = *this;
+      asm("" : "+r"(words.data), "+r"(words.size));
+      return std::bit_cast<Bytes>(words);
+    }
   };
   static_assert(sizeof(Heap) == sizeof(Bytes));
 
@@ -220,17 +231,23 @@ class InlineString {
   // Little endian: the text is put together in registers from loads of fixed size, which overlap but stay inside it.
   static Bytes Pack(const char* p, size_t n) noexcept {
     uint64_t first = 0, second = 0, third = 0;
-    if (n >= 16) {
-      first = Load<uint64_t>(p);
-      second = Load<uint64_t>(p + 8);
-      third = Load<uint64_t>(p + n - 8) >> 8 >> (8 * (23 - n));
-    } else if (n >= 8) {
-      first = Load<uint64_t>(p);
-      second = Load<uint64_t>(p + n - 8) >> 8 >> (8 * (15 - n));
-    } else if (n >= 4) {
-      first = Load<uint32_t>(p) | Load<uint32_t>(p + n - 4) << (8 * (n - 4));
-    } else if (n > 0) {
-      first = Load<uint8_t>(p) | Load<uint8_t>(p + n / 2) << (8 * (n / 2)) | Load<uint8_t>(p + n - 1) << (8 * (n - 1));
+    if (n >= 4) {
+      if (n >= 16) {
+        first = Load<uint64_t>(p);
+        second = Load<uint64_t>(p + 8);
+        third = Load<uint64_t>(p + n - 8) >> 8 >> (8 * (23 - n));
+      } else if (n >= 8) {
+        first = Load<uint64_t>(p);
+        second = Load<uint64_t>(p + n - 8) >> 8 >> (8 * (15 - n));
+      } else {
+        first = Load<uint32_t>(p) | Load<uint32_t>(p + n - 4) << (8 * (n - 4));
+      }
+    } else if (n == 0) {
+      return kEmpty;
+    } else if (n == 1) {
+      first = Load<uint8_t>(p);
+    } else {
+      first = Load<uint16_t>(p) | Load<uint8_t>(p + n - 1) << (8 * (n - 1));
     }
     return FromWords(first, second, third | (kInlineCapacity - n) << 56);
   }
@@ -239,6 +256,17 @@ class InlineString {
     Word word;
     std::memcpy(&word, p, sizeof(word));
     return word;
+  }
+  // Of 1 to 23 bytes, by loads as in Pack: to call memcmp takes longer.
+  static bool EqualShort(const char* a, const char* b, size_t n) noexcept {
+    const auto differ = [&]<class Word>(Word, size_t at) { return Load<Word>(a + at) ^ Load<Word>(b + at); };
+    if (n >= 8) {
+      const uint64_t ends = differ(uint64_t{}, 0) | differ(uint64_t{}, n - 8);
+      return n <= 16 ? ends == 0 : (ends | differ(uint64_t{}, 8)) == 0;
+    }
+    if (n >= 4) return (differ(uint32_t{}, 0) | differ(uint32_t{}, n - 4)) == 0;
+    if (n >= 2) return (differ(uint16_t{}, 0) | differ(uint8_t{}, n - 1)) == 0;
+    return *a == *b;
   }
   // Stores 16 bytes and 8, as copies load them: a load that straddles two recent stores waits for the cache.
   static Bytes FromWords(uint64_t first, uint64_t second, uint64_t third) noexcept {
@@ -301,28 +329,35 @@ class InlineString {
     std::memcpy(data, text.data(), text.size());
   }
 
-  [[gnu::noinline]] void AppendOnHeap(std::string_view text) {
-    const std::string_view old = view();
-    if (text.size() > max_size() - old.size()) throw std::bad_alloc();
-    const size_t wanted = old.size() + text.size();
-    if (wanted <= capacity()) {
-      char* const data = heap().data;
-      std::char_traits<char>::move(data + old.size(), text.data(), text.size());
-      data[wanted] = '\0';
-      bytes_ = Heap(data, wanted, capacity()).ToBytes();
-    } else {
-      const size_t grown = std::max(wanted, std::min(2 * capacity(), max_size()));
-      char* const data = Allocate(grown);
-      if (is_inline()) {
-        std::memcpy(data, bytes_.data(), sizeof(bytes_));  // there is room, and no call
-      } else {
-        std::memcpy(data, old.data(), old.size());
-      }
-      std::memcpy(data + old.size(), text.data(), text.size());
-      data[wanted] = '\0';
-      Release();
-      bytes_ = Heap(data, wanted, grown).ToBytes();
+  [[gnu::noinline]] void AppendOnHeap(std::string_view text) { is_inline() ? MoveToHeap(text) : AppendToHeap(text); }
+  [[gnu::noinline]] void PushBackOnHeap(char c) { is_inline() ? MoveToHeap({&c, 1}) : AppendToHeap({&c, 1}); }
+  // Inline text and `text`, which do not fit. Nothing but the copy may wait for bytes_, a byte of which was just
+  // stored.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE void MoveToHeap(std::string_view text) {
+    const size_t size = kInlineCapacity - tag();
+    if (text.size() > max_size() - size) throw std::bad_alloc();
+    const size_t capacity = std::max(size + text.size(), 2 * kInlineCapacity);
+    char* const data = Allocate(capacity);
+    std::memcpy(data, bytes_.data(), sizeof(bytes_));  // there is room, and no call
+    std::memcpy(data + size, text.data(), text.size());
+    data[size + text.size()] = '\0';
+    bytes_ = Heap(data, size + text.size(), capacity).ToBytes();
+  }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE void AppendToHeap(std::string_view text) {
+    const Heap old = heap();
+    if (text.size() > max_size() - old.size) throw std::bad_alloc();
+    const size_t size = old.size + text.size();
+    size_t capacity = old.capacity();
+    char* data = old.data;
+    if (size > capacity) {
+      capacity = std::max(size, std::min(2 * capacity, max_size()));
+      data = Allocate(capacity);
+      std::memcpy(data, old.data, old.size);
     }
+    std::char_traits<char>::move(data + old.size, text.data(), text.size());
+    data[size] = '\0';
+    if (data != old.data) Release();
+    bytes_ = Heap(data, size, capacity).ToBytes();
   }
   [[gnu::noinline]] void AssignOnHeap(const InlineString& other) {
     if (this == &other) return;
@@ -340,6 +375,13 @@ class InlineString {
     if (!is_inline()) [[unlikely]] {
       ::operator delete(heap().data, heap().capacity() + 1);
     }
+  }
+
+  // What it holds, and leaves it empty.
+  constexpr Bytes Take() noexcept {
+    const Bytes taken = is_inline() ? bytes_ : heap().ToBytes();
+    bytes_ = kEmpty;
+    return taken;
   }
 
   struct Sink;

@@ -157,7 +157,7 @@ TEST(InlineStringTest, NeverReadsOutsideItsSource) {
       EXPECT_TRUE(Holds(s, text)) << size;
       s.append(text);
       EXPECT_TRUE(Holds(s, std::string(2 * size, 'r'))) << size;
-      EXPECT_EQ(InlineString(text), text);
+      EXPECT_TRUE(InlineString(text) == text) << size;
     }
   }
   munmap(map, 3 * page);
@@ -461,6 +461,22 @@ TEST(InlineStringTest, ComparesAsUnsignedBytesWithEveryKindOfString) {
     }
     const std::string prefix = x.c_str();
     ASSERT_EQ(InlineString(x) == x.c_str(), x == prefix);
+  }
+}
+
+TEST(InlineStringTest, AnyByteMakesTextUnequal) {
+  for (size_t size = 1; size <= 70; ++size) {
+    const std::string text = Text(size);
+    const InlineString s = text;
+    for (size_t i = 0; i < size; ++i) {
+      std::string other = text;
+      other[i] = static_cast<char>(other[i] ^ 0x10);
+      ASSERT_FALSE(s == other) << size << " " << i;
+      ASSERT_FALSE(s == InlineString(other)) << size << " " << i;
+    }
+    ASSERT_FALSE(s == std::string_view(text).substr(0, size - 1)) << size;
+    ASSERT_FALSE(s == text + '\0') << size;
+    ASSERT_TRUE(s == text) << size;
   }
 }
 
