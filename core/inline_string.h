@@ -301,10 +301,13 @@ class InlineString {
   // Out of line, so that the short case is inlined and needs no frame.
   [[gnu::noinline]] static void PutOnHeap(Bytes& to, std::string_view text) {
     const size_t size = text.size();
-    if (size > 128) return PutLongTextOnHeap(to, text);
-    char* const data = static_cast<char*>(::operator new(size + 1));
+    char* const data = Allocate(size);
     to = Heap(data, size, size).ToBytes();
     data[size] = '\0';
+    if (size > 128) {
+      std::memcpy(data, text.data(), size);
+      return;
+    }
     // Blocks from both ends, which may overlap: to call memcpy takes longer (BM_Construct, BM_Copy).
     static_assert(kInlineCapacity >= 16);
     const auto copy = [&](size_t at) { std::memcpy(data + at, text.data() + at, 16); };
@@ -320,13 +323,6 @@ class InlineString {
     }
     copy(0);
     copy(size - 16);
-  }
-  // Copies last, as the last call it makes.
-  [[gnu::noinline]] static void PutLongTextOnHeap(Bytes& to, std::string_view text) {
-    char* const data = Allocate(text.size());
-    to = Heap(data, text.size(), text.size()).ToBytes();
-    data[text.size()] = '\0';
-    std::memcpy(data, text.data(), text.size());
   }
 
   [[gnu::noinline]] void AppendOnHeap(std::string_view text) { is_inline() ? MoveToHeap(text) : AppendToHeap(text); }
@@ -359,14 +355,15 @@ class InlineString {
     if (data != old.data) Release();
     bytes_ = Heap(data, size, capacity).ToBytes();
   }
+  // Copies last, as the last call it makes.
   [[gnu::noinline]] void AssignOnHeap(const InlineString& other) {
     if (this == &other) return;
-    if (!is_inline() && !other.is_inline() && other.size() <= capacity()) {
-      const std::string_view text = other.view();
-      char* const data = heap().data;
-      std::memcpy(data, text.data(), text.size());
-      data[text.size()] = '\0';
-      bytes_ = Heap(data, text.size(), capacity()).ToBytes();
+    if (!is_inline() && !other.is_inline() && other.heap().size <= capacity()) {
+      const Heap from = other.heap();
+      const Heap to = heap();
+      bytes_ = Heap(to.data, from.size, to.capacity()).ToBytes();
+      to.data[from.size] = '\0';
+      std::memcpy(to.data, from.data, from.size);
     } else {
       *this = InlineString(other);
     }
