@@ -297,8 +297,9 @@ bool FillSlots(PathRules& rules, std::vector<uint64_t>& hashes, BuildCount& coun
   return true;
 }
 
-void FillHeads(PathRules& rules, size_t head_words) {
+void FillHeads(PathRules& rules, size_t head_words, BuildCount& count) {
   using namespace simd_search_internal;  // NOLINT: as in Hash
+  ++count.filters;
   rules.head_words = head_words;
   rules.heads.assign(std::min(rules.rules.size(), kMaxHeads), 0);
   for (const PathRule& rule : rules.rules) {
@@ -328,10 +329,10 @@ uint64_t LengthsLeft(const PathRules& rules) {
 
 // Every word of the heads costs each match; with fewer the filter leaves more, for paths that are like the rules. An
 // estimate: a word takes as long as one and a half lengths that it leaves.
-void MakeFilter(PathRules& rules, size_t longest) {
+void MakeFilter(PathRules& rules, size_t longest, BuildCount& count) {
   const size_t most = std::min(longest, kBlock - 1) / 8;
   const auto cost = [&](size_t words) {
-    FillHeads(rules, words);
+    FillHeads(rules, words, count);
     return 2 * LengthsLeft(rules) + 3 * words * rules.rules.size();
   };
   size_t best = std::min<size_t>(most, 1);  // a head of no word is for rules that are shorter than a word
@@ -343,7 +344,7 @@ void MakeFilter(PathRules& rules, size_t longest) {
       best = words;
     }
   }
-  FillHeads(rules, best);
+  FillHeads(rules, best, count);
 }
 
 void CompileMany(PathRules& rules, BuildCount& count, uint64_t max_seeds) {
@@ -358,7 +359,7 @@ void CompileMany(PathRules& rules, BuildCount& count, uint64_t max_seeds) {
   rules.slots.resize(rules.rules.size() * 11 / 5 + 1);
   std::vector<uint64_t> hashes(rules.rules.size());
   for (uint64_t i = 0; i < max_seeds; ++i) {
-    if (FillSlots(rules, hashes, count)) return MakeFilter(rules, longest);
+    if (FillSlots(rules, hashes, count)) return MakeFilter(rules, longest, count);
     rules.seed += simd_search_internal::kHashStep;
   }
   rules.slots = {};  // MatchSorted

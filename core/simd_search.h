@@ -44,8 +44,8 @@ namespace hotpath {
 //           "/home/" and "/home/a", not "/homeless". Nothing is normalised: see the constructor. Immutable.
 // Progress  LongestMatch, FirstMatch: wait-free, from any number of threads, no allocation.
 // Cost      Linear in the length of the path up to the longest rule, whatever the number of rules: two table slots per
-//           '/' of the path that some rule is as long as; none for those of the first 64 bytes that a small filter
-//           tells that no such rule begins like the path. Up to 48 rules: all are compared with the path in vectors,
+//           '/' of the path that some rule is as long as; none in the first 64 bytes where a small filter shows that
+//           no rule of that length begins like the path. Up to 48 rules: all are compared with the path in vectors,
 //           by as many words of their first 32 bytes as tell them apart, and what is equal so far to its end.
 //           Memory: at most 96 bytes a rule, 9/8 of its text, and 2 KiB a set. Building: n log n compares of rules,
 //           one to 32 tables, and at most 8 filters. Rules made for it defeat all 32: answers stay right, but then

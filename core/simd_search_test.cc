@@ -572,6 +572,27 @@ TEST(PathPrefixSet, TellsRulesOfEveryLengthFromPathsWithOneByteWrong) {
   }
 }
 
+// Each rule, none of which covers another, covers itself and what lies below it, and no path with one byte wrong.
+void ExpectNothingButTheRules(const PathRules& compiled, const std::vector<std::string>& own) {
+  for (const Kernels* kernels : TestAccess::AllKernels()) {
+    const auto match = [&](string_view path) -> std::optional<size_t> {
+      const auto* rule = kernels->match(compiled, path.data(), path.size());
+      if (rule == nullptr) return std::nullopt;
+      return rule->longest;
+    };
+    for (size_t i = 0; i < own.size(); ++i) {
+      ASSERT_EQ(match(own[i]), i) << Name(*kernels) << own[i];
+      std::string path = own[i] + "/below";
+      ASSERT_EQ(match(path), i) << Name(*kernels) << path;
+      for (size_t wrong = 0; wrong <= own[i].size(); ++wrong) {
+        path[wrong] ^= 0x40;
+        ASSERT_EQ(match(path), std::nullopt) << Name(*kernels) << path;
+        path[wrong] ^= 0x40;
+      }
+    }
+  }
+}
+
 // Rules that differ early or late are compared by few words or by all four; what is equal in these is looked at again.
 TEST(PathPrefixSet, ComparesFewRulesByAsManyWordsAsTellThemApart) {
   struct Shape {
@@ -596,23 +617,7 @@ TEST(PathPrefixSet, ComparesFewRulesByAsManyWordsAsTellThemApart) {
     BuildCount took;
     const PathRules compiled = CompileRules(rules, took);
     EXPECT_EQ(compiled.few_words, words) << before;
-    for (const Kernels* kernels : TestAccess::AllKernels()) {
-      const auto match = [&](string_view path) -> std::optional<size_t> {
-        const auto* rule = kernels->match(compiled, path.data(), path.size());
-        if (rule == nullptr) return std::nullopt;
-        return rule->longest;
-      };
-      for (size_t i = 0; i < rules.size(); ++i) {
-        ASSERT_EQ(match(rules[i]), i) << Name(*kernels) << rules[i];
-        std::string path = own[i] + "/below";
-        ASSERT_EQ(match(path), i) << Name(*kernels) << path;
-        for (size_t wrong = 0; wrong <= rules[i].size(); ++wrong) {
-          path[wrong] ^= 0x40;
-          ASSERT_EQ(match(path), std::nullopt) << Name(*kernels) << path;
-          path[wrong] ^= 0x40;
-        }
-      }
-    }
+    ExpectNothingButTheRules(compiled, own);
   }
 }
 
@@ -640,23 +645,7 @@ TEST(PathPrefixSet, FiltersByHeadsOfAsManyWordsAsTellManyRulesApart) {
     BuildCount took;
     const PathRules compiled = CompileRules(rules, took);
     EXPECT_EQ(compiled.head_words, words) << before;
-    for (const Kernels* kernels : TestAccess::AllKernels()) {
-      const auto match = [&](string_view path) -> std::optional<size_t> {
-        const auto* rule = kernels->match(compiled, path.data(), path.size());
-        if (rule == nullptr) return std::nullopt;
-        return rule->longest;
-      };
-      for (size_t i = 0; i < rules.size(); ++i) {
-        ASSERT_EQ(match(rules[i]), i) << Name(*kernels) << rules[i];
-        std::string path = own[i] + "/below";
-        ASSERT_EQ(match(path), i) << Name(*kernels) << path;
-        for (size_t wrong = 0; wrong <= rules[i].size(); ++wrong) {
-          path[wrong] ^= 0x40;
-          ASSERT_EQ(match(path), std::nullopt) << Name(*kernels) << path;
-          path[wrong] ^= 0x40;
-        }
-      }
-    }
+    ExpectNothingButTheRules(compiled, own);
   }
 }
 
@@ -971,6 +960,7 @@ TEST(PathPrefixSet, BuildingTakesNLogNStepsForRulesOfAnyShape) {
       EXPECT_LE(took.comparisons, 3 * count * std::bit_width(count)) << shape;
       EXPECT_LE(took.covers, 2 * count) << shape;
       EXPECT_LE(took.seeds, 3u) << shape;
+      EXPECT_LE(took.filters, 8u) << shape;
       EXPECT_LE(took.moves, took.seeds * count) << shape;
     }
   }
@@ -1003,7 +993,7 @@ TEST(PathPrefixSet, MemoryUsedIsWhatTheHeapWasAskedFor) {
     EXPECT_EQ(copy.MemoryUsed(), took.bytes + sizeof(copy)) << count;
     EXPECT_GE(set.MemoryUsed(), copy.MemoryUsed()) << count;
     if (count < 1000) continue;
-    // What docs/simd.md says of many rules: 20 bytes, 2.2 slots of 8, and 8 for the filter, in which only 8192 count.
+    // Many rules: 20 bytes, 2.2 slots of 8, and 8 in the filter, where only 8192 count.
     size_t text = 0;
     for (const std::string& rule : own) text += rule.size();
     EXPECT_LE(took.bytes, text + count * 38 + std::min<size_t>(count, 8192) * 8 + 1024) << count;

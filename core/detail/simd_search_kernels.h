@@ -77,6 +77,7 @@ struct BuildCount {
   uint64_t covers = 0;       // does this rule cover that one?
   uint64_t moves = 0;        // of a rule from one of its two slots to the other
   uint64_t seeds = 0;        // tables begun
+  uint64_t filters = 0;      // filled, to choose one
 };
 // One seed in some does by chance, so that nobody but who chooses rules for it needs as many as these.
 inline constexpr uint64_t kMaxSeeds = 32;
